@@ -5,10 +5,10 @@
  */
 #pragma once
 
+#include <stdarg.h>
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
-#include <stdarg.h>
 
 #define auto_buf __attribute__((cleanup(buf_done)))
 

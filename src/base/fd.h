@@ -10,12 +10,12 @@
 #define auto_close __attribute__((cleanup(fd_close_ptr)))
 
 /* The value of fd variable F, leaving -EBADF behind: marks a move of ownership. */
-#define take_fd(f)                                                                                 \
-	({                                                                                         \
-		int *take_f_ = &(f);                                                               \
-		int take_v_ = *take_f_;                                                            \
-		*take_f_ = -EBADF;                                                                 \
-		take_v_;                                                                           \
+#define take_fd(f) \
+	({ \
+		int *take_f_ = &(f); \
+		int take_v_ = *take_f_; \
+		*take_f_ = -EBADF; \
+		take_v_; \
 	})
 
 /* Closes when >= 0, keeps errno, returns -EBADF. */

@@ -9,7 +9,10 @@ struct list {
 	struct list *prev;
 };
 
-#define LIST_INIT(name) {&(name), &(name)}
+#define LIST_INIT(name) \
+	{ \
+		&(name), &(name) \
+	}
 
 static inline void list_init(struct list *l)
 {
@@ -50,11 +53,11 @@ static inline void list_del(struct list *node)
 	list_init(node);
 }
 
-#define list_first(head, type, member)                                                             \
+#define list_first(head, type, member) \
 	(list_empty(head) ? NULL : container_of((head)->next, type, member))
 
 /* pos is a struct list *; the _safe form allows removal of pos (and only pos). */
 #define list_for_each(pos, head) for ((pos) = (head)->next; (pos) != (head); (pos) = (pos)->next)
-#define list_for_each_safe(pos, tmp, head)                                                         \
-	for ((pos) = (head)->next, (tmp) = (pos)->next; (pos) != (head);                           \
+#define list_for_each_safe(pos, tmp, head) \
+	for ((pos) = (head)->next, (tmp) = (pos)->next; (pos) != (head); \
 		(pos) = (tmp), (tmp) = (pos)->next)

@@ -14,15 +14,15 @@
 #define mem_new(T) ((T *)mem_zalloc(sizeof(T)))
 
 /* The value of pointer variable P, leaving NULL behind: marks a move of ownership. */
-#define take_ptr(p)                                                                                \
-	({                                                                                         \
-		__typeof__(p) *take_p_ = &(p);                                                     \
-		__typeof__(p) take_v_ = *take_p_;                                                  \
-		*take_p_ = NULL;                                                                   \
-		take_v_;                                                                           \
+#define take_ptr(p) \
+	({ \
+		__typeof__(p) *take_p_ = &(p); \
+		__typeof__(p) take_v_ = *take_p_; \
+		*take_p_ = NULL; \
+		take_v_; \
 	})
 
-#define container_of(ptr, type, member) ((type *)((char *)(ptr) - offsetof(type, member)))
+#define container_of(ptr, type, member) ((type *)((char *)(ptr)-offsetof(type, member)))
 #define array_len(a) (sizeof(a) / sizeof((a)[0]))
 
 /* Zeroed bytes; never NULL (size 0 gives a unique pointer). */

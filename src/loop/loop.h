@@ -61,8 +61,8 @@ struct loop_timer {
 };
 
 /* Arms (or re-arms) a one-shot timer, delay in nanoseconds from now. */
-void loop_timer_set(struct loop *loop, struct loop_timer *timer, uint64_t delay_ns,
-	loop_timer_fn fn);
+void loop_timer_set(
+	struct loop *loop, struct loop_timer *timer, uint64_t delay_ns, loop_timer_fn fn);
 /* Safe when not armed. A timer is disarmed before its handler runs. */
 void loop_timer_cancel(struct loop_timer *timer);
 static inline bool loop_timer_armed(const struct loop_timer *timer)
@@ -105,7 +105,7 @@ struct loop_child {
 
 /* Watches a child of this process by pidfd and reaps it when it ends. Uses pidfd when >= 0 (taken
  * over), else opens one. 0 or negative errno. */
-int loop_child_add(struct loop *loop, struct loop_child *child, pid_t pid, int pidfd,
-	loop_child_fn fn);
+int loop_child_add(
+	struct loop *loop, struct loop_child *child, pid_t pid, int pidfd, loop_child_fn fn);
 /* Stops watching and closes the pidfd; the child is not reaped. */
 void loop_child_del(struct loop_child *child);

@@ -46,17 +46,17 @@ struct stream {
 	struct buf in;
 	struct buf out;
 	size_t out_high;
-	bool paused;      /* by the owner */
-	bool eof;         /* peer has ended its side */
-	bool closing;     /* close after the queue is sent */
-	bool congested;   /* above out_high, on_drain owed */
-	bool reported;    /* on_close has been called or is no longer wanted */
-	bool shut;        /* our side has been ended */
-	bool ended;       /* nothing more will be read or written; on_close is due */
-	bool redeliver;   /* on_data is due for bytes already here */
-	int error;        /* first error, negative errno */
-	size_t chunk;     /* how much the next read asks for; follows the traffic */
-	bool *gone;       /* set by stream_done() while a callback runs */
+	bool paused;    /* by the owner */
+	bool eof;       /* peer has ended its side */
+	bool closing;   /* close after the queue is sent */
+	bool congested; /* above out_high, on_drain owed */
+	bool reported;  /* on_close has been called or is no longer wanted */
+	bool shut;      /* our side has been ended */
+	bool ended;     /* nothing more will be read or written; on_close is due */
+	bool redeliver; /* on_data is due for bytes already here */
+	int error;      /* first error, negative errno */
+	size_t chunk;   /* how much the next read asks for; follows the traffic */
+	bool *gone;     /* set by stream_done() while a callback runs */
 	struct loop_defer defer;
 	struct loop_timer linger; /* bounds a close that waits for a slow peer */
 };
