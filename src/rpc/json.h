@@ -13,8 +13,9 @@
 #include "rpc/methods.h"
 #include "rpc/schema.h"
 
-/* Strict parse of one UTF-8 JSON value with depth at most 32. NULL and *ret_err (-EBADMSG) when it
- * is not one. json_object_put() the result. */
+/* Strict parse of one UTF-8 JSON value other than null, with depth at most 32. NULL and *ret_err
+ * (-EBADMSG) when it is not one. json_object_put() the result. Lone surrogates become U+FFFD, of
+ * equal keys the last one counts, U+0000 in a key reads as U+FFFF. */
 struct json_object *rpc_json_parse(const char *text, size_t len, struct error *ret_err);
 
 /* One thing wrong with the parameters, as the clients' validation errors show it. */
@@ -25,13 +26,15 @@ struct rpc_issue {
 	char message[256];
 };
 
-/* Decodes an object (NULL or JSON null count as {}); unknown keys are ignored, null equals absent.
- * 0, or -EINVAL with the first issue and *object reset. Strings with an encoded NUL are refused. */
+/* Decodes an object (NULL or JSON null count as {}) over any content of *object; unknown keys are
+ * ignored, null equals absent. 0: clear it with rpc_clear(). -EINVAL: the first issue, *object
+ * reset. Strings with an encoded NUL are refused. ret_issue may be NULL. */
 int rpc_json_decode(struct json_object *json, const struct rpc_schema *schema, void *object,
 	struct rpc_issue *ret_issue);
 /* Appends the object as JSON text. Strings that are not UTF-8 (file names) get U+FFFD. RPC_INTERNAL
- * fields are left out; NULL strings are `null`. With bare the single field alone is written.
- * 0 or -ENOBUFS. */
+ * fields are left out; NULL strings and numbers that are absent are `null`. With bare the value of
+ * the single field alone is written. 0, or -ENOBUFS with b as it was, as all calls below that
+ * append. */
 int rpc_json_encode(struct buf *b, const struct rpc_schema *schema, const void *object, bool bare);
 /* Appends a JSON string literal; invalid UTF-8 becomes U+FFFD; U+2028/2029 are escaped. */
 int rpc_json_put_string(struct buf *b, const void *data, size_t len);
@@ -41,7 +44,7 @@ int rpc_json_put_string(struct buf *b, const void *data, size_t len);
 enum rpc_message_kind {
 	RPC_MESSAGE_REQUEST,
 	RPC_MESSAGE_NOTIFICATION,
-	RPC_MESSAGE_RESPONSE, /* has an id but no method: ignored by the server */
+	RPC_MESSAGE_RESPONSE, /* a result or error and no method: ignored by the server */
 };
 
 struct rpc_message {
@@ -53,11 +56,16 @@ struct rpc_message {
 	struct json_object *params; /* borrowed, may be NULL */
 };
 
-/* 0; -EBADMSG not JSON (answer: close 4000); -EINVAL JSON but no JSON-RPC message, with *ret_id
- * (borrowed from ret->root, may be NULL) set when an id could be read: answer -32600. Call
- * rpc_message_done() in every case. */
+/* Longest id that is a string. */
+#define RPC_ID_MAX 1024
+
+/* 0; -EBADMSG not JSON (answer: close 4000); -EINVAL JSON but no JSON-RPC message, with ret->id set
+ * when one could be read: answer -32600. Call rpc_message_done() in every case. */
 int rpc_message_parse(const char *text, size_t len, struct rpc_message *ret);
+/* Accepts a zeroed struct. */
 void rpc_message_done(struct rpc_message *m);
+/* The id as JSON text, for the answers below and for keeping it until then (heap; free()). */
+char *rpc_message_id_text(const struct rpc_message *m);
 
 #define RPC_ERR_PARSE (-32700)
 #define RPC_ERR_REQUEST (-32600)
@@ -67,8 +75,8 @@ void rpc_message_done(struct rpc_message *m);
 #define RPC_ERR_CLOSED 1
 #define RPC_ERR_ISOLATE 3
 
-/* Whole answers, appended to b as one JSON text. id as received (text of a JSON value, echoed with
- * its type). All: 0 or -ENOBUFS. */
+/* Whole answers, appended to b as one JSON text. id: text of a JSON value, echoed as it is; NULL
+ * means null. All: 0, or -ENOBUFS with b as it was. */
 int rpc_put_ok_begin(struct buf *b, const char *id); /* {"jsonrpc":"2.0","id":ID,"result":{"ok": */
 int rpc_put_ok_end(struct buf *b);                   /* }} */
 int rpc_put_protocol_error(struct buf *b, const char *id, int code, const char *message);
@@ -81,8 +89,7 @@ int rpc_put_failure_object(struct buf *b, const struct rpc_failure *f);
 /* result.error AbortError as protocol.md 8.1 demands (no code). */
 int rpc_put_abort_error(struct buf *b, const char *id);
 
-/* --- the stream notifications ------------------------------------------------------------------
- */
+/* --- the stream notifications -------------------------------------------------------------- */
 
 enum rpc_stream_kind {
 	RPC_STREAM_START,
@@ -97,18 +104,24 @@ struct rpc_stream_message {
 	int64_t stream_id;
 	uint8_t *data; /* ENQUEUE: decoded bytes; view into the message text (fast) or into `own` */
 	size_t len;
-	uint8_t *own; /* heap or NULL; free() */
-	char *error;  /* ERROR, CANCEL: message text of the given error (heap) or NULL; free() */
+	uint8_t *own; /* heap or NULL */
+	char *error;  /* ERROR, CANCEL: message of the given error (heap) or NULL: none given */
+	char *error_class; /* its constructorName (heap) or NULL */
 };
+
+/* Longest message of an error that is kept; the rest is cut off. */
+#define RPC_STREAM_ERROR_MAX 8192
 
 /* Recognises the canonical spellings of the enqueue notification (key orders of the official
  * clients) in place, without a general parse: decodes the base64 over the text. Returns true when
- * it was one; otherwise text is untouched and the ordinary parser decides. */
+ * it was one, with the result that the ordinary parser would give; otherwise text is as it was and
+ * the ordinary parser decides. */
 bool rpc_stream_recognise(char *text, size_t len, struct rpc_stream_message *ret);
-/* The ordinary way, from a parsed notification whose method starts with "$sandbox.stream.".
- * 0, -ENOENT not a stream notification, -EINVAL malformed (ret_issue says how). */
+/* The ordinary way, from a parsed message. 0; -ENOENT not a stream notification; -EINVAL malformed
+ * (ret_issue says how). */
 int rpc_stream_decode(
 	const struct rpc_message *m, struct rpc_stream_message *ret, struct rpc_issue *ret_issue);
+/* Accepts a zeroed struct. */
 void rpc_stream_message_done(struct rpc_stream_message *m);
 
 /* Length of the text of an enqueue notification with len bytes of data, and the text itself written
