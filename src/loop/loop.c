@@ -322,7 +322,9 @@ int loop_signal(struct loop *loop, int signo, loop_signal_fn fn, void *data)
 	if (sigprocmask(SIG_BLOCK, &one, NULL) < 0)
 		return -errno;
 	sigaddset(&loop->signal_mask, signo);
-	int fd = signalfd(loop->signal_fd, &loop->signal_mask, SFD_NONBLOCK | SFD_CLOEXEC);
+	/* Of all negative numbers only -1 asks for a new descriptor. */
+	int fd = signalfd(loop->signal_fd < 0 ? -1 : loop->signal_fd, &loop->signal_mask,
+		SFD_NONBLOCK | SFD_CLOEXEC);
 	if (fd < 0)
 		return -errno;
 	loop->signal_fd = fd;

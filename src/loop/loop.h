@@ -88,12 +88,13 @@ void loop_defer_cancel(struct loop_defer *defer);
 
 typedef void (*loop_signal_fn)(struct loop *loop, int signo, void *data);
 
-/* Blocks signo for the process and delivers it through the loop. One handler per signal.
+/* Blocks signo for the calling thread and delivers it through the loop. One handler per signal. It
+ * stays blocked after loop_free() and in children: whoever executes a program unblocks it there.
  * 0 or negative errno. */
 int loop_signal(struct loop *loop, int signo, loop_signal_fn fn, void *data);
 
 struct loop_child;
-/* status as of waitpid(2). The child has been reaped. */
+/* status as of waitpid(2), or -1 when somebody else has reaped the child. */
 typedef void (*loop_child_fn)(struct loop_child *child, int status);
 
 struct loop_child {
