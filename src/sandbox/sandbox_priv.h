@@ -1,0 +1,91 @@
+/* What the files of this room share and nobody else sees. */
+#pragma once
+
+#include "sandbox/sandbox.h"
+
+enum sandbox_state {
+	SANDBOX_MAKING,
+	SANDBOX_BOOTING,
+	SANDBOX_SPARE,
+	SANDBOX_CONFIGURING,
+	SANDBOX_RUNNING,
+	SANDBOX_ENDING,
+	SANDBOX_STATE_COUNT
+};
+
+/* Verdict on a process that may have been killed for memory, kept for the sandbox's life. */
+struct sandbox_oom_verdict {
+	struct table_entry entry; /* by pid */
+	const char *verdict;      /* static text or NULL */
+};
+
+struct sandbox {
+	struct sandboxes *all;
+	struct list node;         /* in all->sandboxes */
+	struct table_entry by_id; /* while RUNNING */
+	enum sandbox_state state;
+	struct machine *machine; /* NULL: none or being destroyed */
+	struct channel channel;
+	bool channel_open;
+	unsigned memory_mb; /* limit the machine has now */
+
+	struct sandbox_create *create; /* who waits for it, while CONFIGURING or earlier */
+	struct store_sandbox record;
+	bool recorded;
+	struct list clients;
+	struct table calls; /* struct sandbox_call by request id */
+	struct sandbox_call configure;
+	struct loop_timer stop_timer;
+	struct loop_timer boot_timer;
+	struct loop_defer free_later;
+
+	struct table oom_verdicts;
+	struct list oom_queries;
+	uint64_t oom_counted; /* kills already given to a process */
+	bool oom_reading;     /* machine_get_usage() is under way */
+};
+
+struct sandbox_create {
+	struct sandbox *sb;
+	struct sandboxes *all;
+	struct sandbox_options options;
+	int64_t org_id;
+	char org_uuid[40];
+	sandbox_create_fn fn;
+	void *data;
+};
+
+struct sandboxes {
+	struct sandboxes_params params;
+	struct list sandboxes; /* every struct sandbox, in any state */
+	struct table by_id;
+	unsigned spares;     /* MAKING, BOOTING or SPARE and nobody's */
+	unsigned machines;   /* not yet reported gone */
+	bool stopping;
+	bool lost;
+	void (*stopped_fn)(void *data);
+	void *stopped_data;
+	struct loop_timer refill_timer;
+	struct loop_timer prune_timer;
+	struct loop_defer stopped_defer;
+};
+
+/* create.c */
+void sandbox_refill(struct sandboxes *all);
+/* The machine or its agent failed before the sandbox ran. */
+void sandbox_start_failed(struct sandbox *sb, const struct error *err);
+/* The agent has greeted. */
+void sandbox_booted(struct sandbox *sb);
+/* Running sandboxes and creates under way of an organisation. */
+unsigned sandbox_count_org(const struct sandboxes *all, int64_t org_id);
+
+/* call.c */
+extern const struct channel_ops sandbox_channel_ops;
+void sandbox_calls_drop_all(struct sandbox *sb);
+
+/* oom.c */
+void sandbox_oom_done(struct sandbox *sb);
+
+/* sandbox.c */
+extern const struct machine_ops sandbox_machine_ops;
+void sandbox_arm_stop(struct sandbox *sb);
