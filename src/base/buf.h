@@ -40,6 +40,10 @@ void buf_consume(struct buf *b, size_t n);
 /* Drops everything. */
 void buf_clear(struct buf *b);
 
+/* Frees what emptied queues of this thread have left for reuse (a few MiB at most). The loop calls
+ * it when nothing happens. */
+void buf_trim(void);
+
 /* All append calls: 0, or -ENOBUFS with the queue unchanged. */
 int buf_append(struct buf *b, const void *data, size_t len);
 int buf_append_str(struct buf *b, const char *s);

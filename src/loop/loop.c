@@ -9,12 +9,15 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include "base/buf.h"
 #include "base/clock.h"
 #include "base/fd.h"
 #include "base/mem.h"
 
 #define BATCH_MAX 128
 #define SIGNALS_MAX 65
+/* After so long without an event a process is idle and gives memory back. */
+#define IDLE_MS 250
 
 struct signal_slot {
 	loop_signal_fn fn;
@@ -24,6 +27,7 @@ struct signal_slot {
 struct loop {
 	int epoll_fd;
 	bool stopped;
+	bool trimmed; /* since the last event */
 	int code;
 	uint64_t now;
 
@@ -132,9 +136,26 @@ void loop_io_del(struct loop_io *io)
 	io->loop = NULL;
 }
 
+static int wait_for_events(struct loop *loop, int timeout_ms)
+{
+	if (!loop->trimmed && (timeout_ms < 0 || timeout_ms > IDLE_MS)) {
+		int n = epoll_wait(loop->epoll_fd, loop->batch, BATCH_MAX, IDLE_MS);
+
+		if (n != 0)
+			return n;
+		buf_trim();
+		loop->trimmed = true;
+		timeout_ms = timeout_ms < 0 ? -1 : timeout_ms - IDLE_MS;
+	}
+	int n = epoll_wait(loop->epoll_fd, loop->batch, BATCH_MAX, timeout_ms);
+	if (n > 0)
+		loop->trimmed = false;
+	return n;
+}
+
 static void run_batch(struct loop *loop, int timeout_ms)
 {
-	int n = epoll_wait(loop->epoll_fd, loop->batch, BATCH_MAX, timeout_ms);
+	int n = wait_for_events(loop, timeout_ms);
 
 	loop->now = clock_mono_ns();
 	loop->batch_len = n > 0 ? n : 0; /* the only error of a valid epoll is EINTR */

@@ -143,6 +143,35 @@ static void test_empty_queue_keeps_little(void **state)
 	assert_int_equal(b.len, 0);
 }
 
+/* Blocks kept for reuse are handed out whole, and trimming in between changes nothing. */
+static void test_blocks_are_reused(void **state)
+{
+	auto_buf struct buf a, b;
+
+	buf_init(&a, 1 << 24);
+	buf_init(&b, 1 << 24);
+	for (int i = 0; i < 200; i++) {
+		size_t n = (size_t)16384 << (i % 9);
+		uint8_t *p = buf_reserve(&a, n, NULL);
+		uint8_t *q = buf_reserve(&b, n, NULL);
+
+		assert_non_null(p);
+		assert_non_null(q);
+		memset(p, 'a', n);
+		memset(q, 'b', n);
+		buf_commit(&a, n);
+		buf_commit(&b, n);
+		assert_int_equal(buf_data(&a)[0], 'a');
+		assert_int_equal(buf_data(&a)[n - 1], 'a');
+		buf_clear(&a);
+		buf_clear(&b);
+		if (i % 7 == 0)
+			buf_trim();
+	}
+	buf_trim();
+	buf_trim();
+}
+
 static void test_numbers(void **state)
 {
 	static const uint8_t expected[] = {
@@ -216,6 +245,7 @@ int main(void)
 		cmocka_unit_test(test_random_operations),
 		cmocka_unit_test(test_steady_queue_stays_small),
 		cmocka_unit_test(test_empty_queue_keeps_little),
+		cmocka_unit_test(test_blocks_are_reused),
 		cmocka_unit_test(test_numbers),
 		cmocka_unit_test(test_numbers_are_whole_or_absent),
 		cmocka_unit_test(test_printf),
