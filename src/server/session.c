@@ -212,11 +212,12 @@ void session_on_data(struct session *s)
 
 		if (conn->session != s) /* the session was freed meanwhile */
 			return;
+		if (!more) {
+			if (need > in->len) /* one allocation for a large message */
+				(void)buf_reserve(in, need - in->len, NULL);
+			break;
+		}
 		buf_consume(in, used);
-		if (need > in->len) /* one allocation for a large message instead of many */
-			(void)buf_reserve(in, need - in->len, NULL);
-		if (!more)
-			return;
 	}
 	if (s->state == SESSION_CLOSED)
 		buf_clear(in);
