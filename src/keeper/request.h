@@ -14,9 +14,17 @@
 
 #define KEEPER_VERSION 1
 #define KEEPER_SLOTS_MAX 4096
+#define KEEPER_PREPARE_MAX 64
+#define KEEPER_MEMORY_MIN_MB 64
+#define KEEPER_MEMORY_MAX_MB 1048576
+#define KEEPER_CPU_MIN_PERCENT 1
+#define KEEPER_CPU_MAX_PERCENT 100000
+#define KEEPER_PIDS_MIN 16
+#define KEEPER_PIDS_MAX 1000000
 
 enum keeper_verb {
-	KEEPER_HELLO = 1, /* first message: versions must agree */
+	KEEPER_HELLO = 1, /* first message: versions must agree. A keeper that cannot start answers with
+			   * this verb, cookie 0, err and what before it ends, asked or not */
 	KEEPER_CREATE,    /* start a machine; reply carries the agent's socket */
 	KEEPER_LIMIT,     /* change the memory limit of a machine */
 	KEEPER_USAGE,     /* read counters of a machine */
@@ -36,9 +44,9 @@ struct keeper_request {
 			uint32_t version;
 		} hello;
 		struct {
-			uint32_t memory_mb;  /* 64..1048576 */
-			uint32_t cpu_percent; /* 100 = one CPU; 1..100000 */
-			uint32_t pids_max;   /* 16..1000000 */
+			uint32_t memory_mb;   /* KEEPER_MEMORY_* */
+			uint32_t cpu_percent; /* 100 = one CPU */
+			uint32_t pids_max;
 			uint32_t reserved;
 		} create;
 		struct {
@@ -46,7 +54,7 @@ struct keeper_request {
 			uint32_t reserved;
 		} limit;
 		struct {
-			uint32_t count; /* 0..64 */
+			uint32_t count; /* 0..KEEPER_PREPARE_MAX */
 			uint32_t reserved;
 		} prepare;
 	};

@@ -1,0 +1,31 @@
+/* What the files of the keeper share: the one keeper object. */
+#pragma once
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "keeper/cgroup.h"
+#include "keeper/link.h"
+#include "keeper/loopdev.h"
+#include "keeper/pool.h"
+#include "keeper/seccomp.h"
+#include "keeper/state.h"
+#include "loop/loop.h"
+
+struct keeper {
+	struct loop *loop;
+	struct state state;
+	uint32_t uid_base;
+	int template_fd; /* disk.ext4 of the image */
+	struct cgroup_tree cgroups;
+	struct loopdevs loops;
+	struct seccomp_filter filter; /* of machines */
+	struct link link;             /* to the daemon */
+	struct pool pool;
+	struct loop_timer patience; /* bounds the end */
+	bool greeted;
+	bool ending;
+};
+
+/* Destroys every machine, then stops the loop. */
+void keeper_end(struct keeper *k);

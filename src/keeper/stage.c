@@ -1,0 +1,186 @@
+#include "keeper/stage.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <linux/capability.h>
+#include <linux/keyctl.h>
+#include <sched.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/mount.h>
+#include <sys/prctl.h>
+#include <sys/stat.h>
+#include <sys/syscall.h>
+#include <unistd.h>
+
+#include "base/fd.h"
+#include "base/mem.h"
+#include "base/privilege.h"
+#include "keeper/fds.h"
+#include "keeper/mount.h"
+#include "keeper/run.h"
+
+#define IMAGE "builtin-debian-13"
+#define AGENT_BYTES_MAX (64 << 20)
+
+#define BIT(cap) (UINT64_C(1) << (cap))
+
+/* For the keeper itself: SYS_ADMIN (mounts, namespaces, loop devices, filters), MKNOD (device
+ * files), NET_ADMIN (loopback), KILL, SETUID/SETGID/SETPCAP/SETFCAP (first processes and id maps),
+ * SYS_RESOURCE (their limits, where the host grants it). For the overlays, which act with the
+ * rights of whoever mounted them: those over files. */
+#define KEEPER_CAPS \
+	(BIT(CAP_SYS_ADMIN) | BIT(CAP_MKNOD) | BIT(CAP_NET_ADMIN) | BIT(CAP_KILL) | \
+		BIT(CAP_SETUID) | BIT(CAP_SETGID) | BIT(CAP_SETPCAP) | BIT(CAP_SETFCAP) | \
+		BIT(CAP_SYS_RESOURCE) | BIT(CAP_CHOWN) | BIT(CAP_DAC_OVERRIDE) | \
+		BIT(CAP_DAC_READ_SEARCH) | BIT(CAP_FOWNER) | BIT(CAP_FSETID) | \
+		BIT(CAP_LINUX_IMMUTABLE))
+
+int stage_isolate(const char **ret_what)
+{
+	/* A terminal's signals are for the daemon, which tells the keeper by closing the socket. */
+	(void)setsid();
+	umask(022);
+	/* Machines inherit the session keyring; an empty one. Kernels without keys do without. */
+	(void)syscall(SYS_keyctl, KEYCTL_JOIN_SESSION_KEYRING, NULL);
+	*ret_what = "make a mount namespace";
+	if (unshare(CLONE_NEWNS) < 0)
+		return -errno;
+	/* Slave rather than private: what is unmounted on the host must not live on in here, else
+	 * its device stays busy. Nothing goes the other way. */
+	if (mount(NULL, "/", NULL, MS_REC | MS_SLAVE, NULL) < 0)
+		return -errno;
+	return 0;
+}
+
+/* --- the run folder
+ * ------------------------------------------------------------------------------- */
+
+static const char *const run_dirs[] = {
+	RUN_BASE,
+	RUN_LOWER,
+	RUN_DISK,
+	RUN_ROOT,
+	RUN_VEIL,
+	RUN_NODES,
+};
+
+int stage_run_folder(struct keeper *k, const char **ret_what)
+{
+	*ret_what = "make the run folder";
+	if (mkdirat(k->state.dir, "run", 0700) < 0 && errno != EEXIST)
+		return -errno;
+	auto_close int place = fds_open_here(k->state.dir);
+	if (place < 0)
+		return place;
+	auto_close int run = mount_new("tmpfs", "mode=700,size=128m", MOUNT_ATTR_NOSUID);
+	if (run < 0)
+		return run;
+	int r = mount_attach(run, place, "run");
+	if (r < 0)
+		return r;
+	if (fchdir(run) < 0)
+		return -errno;
+	for (size_t i = 0; i < array_len(run_dirs); i++) {
+		if (mkdir(run_dirs[i], 0700) < 0)
+			return -errno;
+	}
+	return 0;
+}
+
+/* Kernels from 6.12 on mount the file itself. */
+static int mount_base(struct keeper *k, const char *path)
+{
+	const unsigned long flags = MS_RDONLY | MS_NODEV;
+	char device[64];
+
+	if (mount(path, RUN_BASE, "erofs", flags, NULL) == 0)
+		return 0;
+	if (errno != ENOTBLK)
+		return -errno;
+	auto_close int file = open(path, O_RDONLY | O_CLOEXEC);
+	if (file < 0)
+		return -errno;
+	int number = loopdev_lend(&k->loops);
+	if (number < 0)
+		return number;
+	auto_close int fd = loopdev_attach(&k->loops, number, file, true);
+	if (fd < 0)
+		return fd;
+	snprintf(device, sizeof(device), RUN_NODES "/%s", loopdev_name(number).text);
+	return mount(device, RUN_BASE, "erofs", flags, NULL) < 0 ? -errno : 0;
+}
+
+int stage_base_image(struct keeper *k, const char *image_dir, const char **ret_what)
+{
+	auto_free char *base = mem_printf("%s/" IMAGE "/base.erofs", image_dir);
+	auto_free char *disk = mem_printf("%s/" IMAGE "/disk.ext4", image_dir);
+
+	*ret_what = "open the disk template of the image";
+	k->template_fd = open(disk, O_RDONLY | O_CLOEXEC);
+	if (k->template_fd < 0)
+		return -errno;
+	*ret_what = "mount the base image";
+	return mount_base(k, base);
+}
+
+/* --- the agent
+ * ------------------------------------------------------------------------------------ */
+
+/* Not readable, not even by root inside, whose rights do not reach an owner outside its range: so
+ * the kernel keeps the running agent's memory and descriptors from it as well. */
+static int copy_agent(int from)
+{
+	auto_close int to = open(RUN_AGENT, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0600);
+	auto_free char *buf = mem_zalloc(65536);
+	size_t total = 0;
+	ssize_t n;
+
+	if (to < 0)
+		return -errno;
+	while ((n = read(from, buf, 65536)) > 0) {
+		total += (size_t)n;
+		int r = total <= AGENT_BYTES_MAX ? fd_write_all(to, buf, (size_t)n) : -EFBIG;
+		if (r < 0)
+			return r;
+	}
+	if (n < 0 || fchmod(to, 0711) < 0)
+		return -errno;
+	return total > 0 ? 0 : -ENOEXEC;
+}
+
+int stage_agent(const char *path, const char **ret_what)
+{
+	*ret_what = "open the agent";
+	auto_close int from = open(path, O_RDONLY | O_CLOEXEC);
+	if (from < 0)
+		return -errno;
+	*ret_what = "copy the agent";
+	return copy_agent(from);
+}
+
+/* --- rights
+ * --------------------------------------------------------------------------------------- */
+
+int stage_drop_rights(const char **ret_what)
+{
+	auto_free struct seccomp_filter *filter = mem_new(struct seccomp_filter);
+	struct __user_cap_header_struct header = {.version = _LINUX_CAPABILITY_VERSION_3};
+	struct __user_cap_data_struct have[2] = {0};
+
+	*ret_what = "drop capabilities";
+	if (syscall(SYS_capget, &header, have) < 0)
+		return -errno;
+	uint64_t mask = KEEPER_CAPS & ((uint64_t)have[1].permitted << 32 | have[0].permitted);
+	int r = privilege_drop_bounding(mask);
+	if (r == 0)
+		r = privilege_set_caps(mask, mask, 0);
+	if (r == 0)
+		r = privilege_not_dumpable();
+	if (r < 0)
+		return r;
+	*ret_what = "install the system call filter";
+	seccomp_build(filter, SECCOMP_SET_KEEPER);
+	return seccomp_install(filter);
+}

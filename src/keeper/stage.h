@@ -1,0 +1,14 @@
+/* Start of the keeper: what it sets up once. All calls block; on failure *ret_what is the step. */
+#pragma once
+
+#include "keeper/keeper.h"
+
+/* A session, a keyring, a mount namespace of its own. Everything it mounts ends with it. */
+int stage_isolate(const char **ret_what);
+/* The run folder (run.h) as working directory: base image mounted, agent copied. Needs k->state and
+ * k->loops.nodes comes from it. */
+int stage_run_folder(struct keeper *k, const char **ret_what);
+int stage_base_image(struct keeper *k, const char *image_dir, const char **ret_what);
+int stage_agent(const char *path, const char **ret_what);
+/* Gives up the capabilities and system calls that nothing later needs. */
+int stage_drop_rights(const char **ret_what);
