@@ -8,13 +8,12 @@
 
 #define BAD 0xff
 
-static const char alphabet[64] =
-	"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
+static const char alphabet[64] = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
 
 static struct {
 	const struct base64_kernel *kernel;
-	uint8_t values[256];    /* of a character, or BAD */
-	char pairs[4096][2];    /* the two characters for 12 bits */
+	uint8_t values[256]; /* of a character, or BAD */
+	char pairs[4096][2]; /* the two characters for 12 bits */
 } state;
 
 /* --- choosing --------------------------------------------------------------------------------- */
@@ -51,7 +50,7 @@ static bool supported(const struct base64_kernel *k)
 		return __builtin_cpu_supports("avx2");
 	if (k == &base64_vbmi)
 		return __builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512bw") &&
-			__builtin_cpu_supports("avx512vbmi");
+		       __builtin_cpu_supports("avx512vbmi");
 #endif
 	return k == &scalar;
 }

@@ -34,18 +34,18 @@ static const uint8_t gather[64] __attribute__((aligned(64))) = {SIXTEEN(GATHER)}
 /* Value of each ASCII character; 0x80 marks those that are not of the alphabet. */
 #define BAD8 0x80, 0x80, 0x80, 0x80, 0x80, 0x80, 0x80, 0x80
 static const uint8_t values[128] __attribute__((aligned(64))) = {
-	BAD8, BAD8, BAD8, BAD8, BAD8,                   /* controls, blank to '\'' */
-	0x80, 0x80, 0x80, 62, 0x80, 0x80, 0x80, 63,     /* ( ) * + , - . / */
-	52, 53, 54, 55, 56, 57, 58, 59,                 /* 0 to 7 */
-	60, 61, 0x80, 0x80, 0x80, 0x80, 0x80, 0x80,     /* 8 9 : ; < = > ? */
-	0x80, 0, 1, 2, 3, 4, 5, 6,                      /* @ A to G */
-	7, 8, 9, 10, 11, 12, 13, 14,                    /* H to O */
-	15, 16, 17, 18, 19, 20, 21, 22,                 /* P to W */
-	23, 24, 25, 0x80, 0x80, 0x80, 0x80, 0x80,       /* X Y Z [ \ ] ^ _ */
-	0x80, 26, 27, 28, 29, 30, 31, 32,               /* ` a to g */
-	33, 34, 35, 36, 37, 38, 39, 40,                 /* h to o */
-	41, 42, 43, 44, 45, 46, 47, 48,                 /* p to w */
-	49, 50, 51, 0x80, 0x80, 0x80, 0x80, 0x80,       /* x y z { | } ~ DEL */
+	BAD8, BAD8, BAD8, BAD8, BAD8,               /* controls, blank to '\'' */
+	0x80, 0x80, 0x80, 62, 0x80, 0x80, 0x80, 63, /* ( ) * + , - . / */
+	52, 53, 54, 55, 56, 57, 58, 59,             /* 0 to 7 */
+	60, 61, 0x80, 0x80, 0x80, 0x80, 0x80, 0x80, /* 8 9 : ; < = > ? */
+	0x80, 0, 1, 2, 3, 4, 5, 6,                  /* @ A to G */
+	7, 8, 9, 10, 11, 12, 13, 14,                /* H to O */
+	15, 16, 17, 18, 19, 20, 21, 22,             /* P to W */
+	23, 24, 25, 0x80, 0x80, 0x80, 0x80, 0x80,   /* X Y Z [ \ ] ^ _ */
+	0x80, 26, 27, 28, 29, 30, 31, 32,           /* ` a to g */
+	33, 34, 35, 36, 37, 38, 39, 40,             /* h to o */
+	41, 42, 43, 44, 45, 46, 47, 48,             /* p to w */
+	49, 50, 51, 0x80, 0x80, 0x80, 0x80, 0x80,   /* x y z { | } ~ DEL */
 };
 
 VBMI static size_t encode(char *out, const uint8_t *in, size_t len)

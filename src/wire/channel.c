@@ -1,5 +1,5 @@
 /*
- * Both ends of the agent channel: frames and messages.
+ * Both ends of the agent channel: frames, and the life of a channel.
  *
  * States of a channel: open (error 0, stream readable and writable) -> over (error set, socket
  * closed, on_close called once) -> done (zeroed). Only channel_over() moves it from open to over,
@@ -26,17 +26,6 @@
 /* Frames sent with one writev(2). */
 #define BATCH 16
 #define HELLO_MAX 64
-
-struct request {
-	struct table_entry entry;
-};
-
-struct partial {
-	struct table_entry entry;
-	struct buf data;
-	uint16_t method;
-	uint8_t flags;
-};
 
 enum sender { FROM_NOBODY, FROM_AGENT, FROM_DAEMON, FROM_BOTH };
 
@@ -144,8 +133,8 @@ int channel_put(struct channel *ch, const struct channel_header *head, const voi
 	return 0;
 }
 
-void channel_put_control(struct channel *ch, uint8_t type, uint32_t id, const void *data,
-	size_t len)
+void channel_put_control(
+	struct channel *ch, uint8_t type, uint32_t id, const void *data, size_t len)
 {
 	struct channel_header head = {.type = type, .id = id};
 	int r = channel_put(ch, &head, data, len);
@@ -170,14 +159,6 @@ static uint32_t next_id(struct channel *ch)
 	return id;
 }
 
-static void note_id(struct channel *ch, uint32_t id)
-{
-	if (id < ch->highest_id && ch->highest_id - id > UINT32_MAX / 2)
-		ch->wrapped = true;
-	if (id > ch->highest_id)
-		ch->highest_id = id;
-}
-
 bool channel_id_seen(const struct channel *ch, uint32_t id)
 {
 	if (ch->wrapped)
@@ -185,119 +166,7 @@ bool channel_id_seen(const struct channel *ch, uint32_t id)
 	return ch->agent ? id <= ch->highest_id : id < ch->next_id;
 }
 
-/* --- messages --------------------------------------------------------------------------------- */
-
-static struct partial *find_partial(struct channel *ch, uint32_t id)
-{
-	struct table_entry *e = table_find_u64(&ch->partial, id);
-
-	return e ? container_of(e, struct partial, entry) : NULL;
-}
-
-static void free_partial(struct channel *ch, struct partial *p)
-{
-	table_remove(&ch->partial, &p->entry);
-	ch->partial_bytes -= p->data.len;
-	buf_done(&p->data);
-	free(p);
-}
-
-static struct partial *new_partial(struct channel *ch, const struct channel_header *h)
-{
-	struct partial *p;
-
-	if (ch->partial.count >= CHANNEL_PARTIAL_MAX)
-		return NULL;
-	p = mem_new(struct partial);
-	buf_init(&p->data, CHANNEL_MESSAGE_MAX);
-	p->method = h->method;
-	p->flags = h->flags & (uint8_t)~CHANNEL_FLAG_MORE;
-	table_insert_u64(&ch->partial, &p->entry, h->id);
-	return p;
-}
-
-/* Adds one frame to a message that comes in several. *ret_whole is left alone until the last. */
-static int add_partial(struct channel *ch, const struct channel_header *h, const uint8_t *data,
-	struct partial **ret_whole)
-{
-	bool more = h->flags & CHANNEL_FLAG_MORE;
-	struct partial *p = find_partial(ch, h->id);
-
-	if (more && h->length == 0)
-		return -EPROTO;
-	if (!p)
-		p = new_partial(ch, h);
-	if (!p)
-		return -EPROTO;
-	if (p->method != h->method || p->flags != (h->flags & (uint8_t)~CHANNEL_FLAG_MORE))
-		return -EPROTO;
-	if (h->length > CHANNEL_MESSAGE_MAX - ch->partial_bytes)
-		return -EPROTO;
-	if (buf_append(&p->data, data, h->length) < 0)
-		return -ENOMEM;
-	ch->partial_bytes += h->length;
-	if (!more)
-		*ret_whole = p;
-	return 0;
-}
-
-static void deliver(struct channel *ch, const struct channel_header *h, const uint8_t *data,
-	size_t len)
-{
-	struct table_entry *e;
-
-	if (ch->agent) {
-		ch->ops->on_request(ch, h->id, h->method, data, len);
-		return;
-	}
-	e = table_find_u64(&ch->requests, h->id);
-	table_remove(&ch->requests, e);
-	free(container_of(e, struct request, entry));
-	ch->ops->on_response(ch, h->id, h->flags & CHANNEL_FLAG_FAILED, data, len);
-}
-
-static int take_message(struct channel *ch, const struct channel_header *h, const uint8_t *data)
-{
-	struct partial *whole = NULL;
-	auto_buf struct buf message = {0};
-	int r;
-
-	if (!(h->flags & CHANNEL_FLAG_MORE) && !find_partial(ch, h->id)) {
-		deliver(ch, h, data, h->length);
-		return 0;
-	}
-	r = add_partial(ch, h, data, &whole);
-	if (r < 0 || !whole)
-		return r;
-	message = whole->data;
-	ch->partial_bytes -= message.len;
-	whole->data = (struct buf){0};
-	free_partial(ch, whole);
-	deliver(ch, h, buf_data(&message), message.len);
-	return 0;
-}
-
-static int handle_request(struct channel *ch, const struct channel_header *h, const uint8_t *data)
-{
-	note_id(ch, h->id);
-	return take_message(ch, h, data);
-}
-
-static int handle_response(struct channel *ch, const struct channel_header *h, const uint8_t *data)
-{
-	if (!table_find_u64(&ch->requests, h->id))
-		return -EPROTO;
-	return take_message(ch, h, data);
-}
-
-static int handle_cancel(struct channel *ch, const struct channel_header *h, const uint8_t *data)
-{
-	(void)data;
-	if (!channel_id_seen(ch, h->id))
-		return -EPROTO;
-	ch->ops->on_cancel(ch, h->id);
-	return 0;
-}
+/* --- receiving -------------------------------------------------------------------------------- */
 
 static int handle_hello(struct channel *ch, const struct channel_header *h, const uint8_t *data)
 {
@@ -314,8 +183,6 @@ static int handle_hello(struct channel *ch, const struct channel_header *h, cons
 	return 0;
 }
 
-/* --- receiving -------------------------------------------------------------------------------- */
-
 #define MORE CHANNEL_FLAG_MORE
 #define FAILED CHANNEL_FLAG_FAILED
 #define PAYLOAD CHANNEL_PAYLOAD_MAX
@@ -323,9 +190,10 @@ static int handle_hello(struct channel *ch, const struct channel_header *h, cons
 static const struct frame_rule rules[CHANNEL_FRAME_COUNT] = {
 	/*                  sender     flags       id   method min max   */
 	[CHANNEL_HELLO] = {FROM_AGENT, 0, false, false, 4, HELLO_MAX, handle_hello},
-	[CHANNEL_REQUEST] = {FROM_DAEMON, MORE, true, true, 0, PAYLOAD, handle_request},
-	[CHANNEL_RESPONSE] = {FROM_AGENT, MORE | FAILED, true, false, 0, PAYLOAD, handle_response},
-	[CHANNEL_CANCEL] = {FROM_DAEMON, 0, true, false, 0, 0, handle_cancel},
+	[CHANNEL_REQUEST] = {FROM_DAEMON, MORE, true, true, 0, PAYLOAD, channel_handle_request},
+	[CHANNEL_RESPONSE] = {FROM_AGENT, MORE | FAILED, true, false, 0, PAYLOAD,
+		channel_handle_response},
+	[CHANNEL_CANCEL] = {FROM_DAEMON, 0, true, false, 0, 0, channel_handle_cancel},
 	[CHANNEL_DATA] = {FROM_BOTH, 0, true, false, 1, PAYLOAD, channel_stream_data},
 	[CHANNEL_END] = {FROM_BOTH, 0, true, false, 0, 0, channel_stream_end},
 	[CHANNEL_RESET] = {FROM_BOTH, 0, true, false, 0, PAYLOAD, channel_stream_reset},
@@ -333,8 +201,8 @@ static const struct frame_rule rules[CHANNEL_FRAME_COUNT] = {
 };
 
 /* Judges a header before its payload is here, so that a wrong length cannot make us wait. */
-static const struct frame_rule *check_header(const struct channel *ch,
-	const struct channel_header *h)
+static const struct frame_rule *check_header(
+	const struct channel *ch, const struct channel_header *h)
 {
 	enum sender peer = ch->agent ? FROM_DAEMON : FROM_AGENT;
 	const struct frame_rule *rule;
@@ -433,8 +301,8 @@ static const struct stream_ops stream_ops = {
 
 /* --- the public calls ------------------------------------------------------------------------- */
 
-int channel_init(struct channel *ch, struct loop *loop, int fd, bool agent,
-	const struct channel_ops *ops)
+int channel_init(
+	struct channel *ch, struct loop *loop, int fd, bool agent, const struct channel_ops *ops)
 {
 	struct channel_header hello = {.type = CHANNEL_HELLO};
 	uint8_t version[4];
@@ -469,15 +337,8 @@ void channel_done(struct channel *ch)
 		*ch->gone = true;
 	while ((e = table_any(&ch->streams)))
 		channel_stream_close(container_of(e, struct channel_stream, entry));
-	while ((e = table_any(&ch->requests))) {
-		table_remove(&ch->requests, e);
-		free(container_of(e, struct request, entry));
-	}
-	while ((e = table_any(&ch->partial)))
-		free_partial(ch, container_of(e, struct partial, entry));
+	channel_messages_done(ch);
 	table_done(&ch->streams);
-	table_done(&ch->requests);
-	table_done(&ch->partial);
 	loop_defer_cancel(&ch->failing);
 	stream_done(&ch->stream);
 	memset(ch, 0, sizeof(*ch));
@@ -489,11 +350,10 @@ uint32_t channel_next_stream(struct channel *ch)
 	return next_id(ch);
 }
 
-int channel_request(struct channel *ch, uint16_t method, const void *data, size_t len,
-	uint32_t *ret_id)
+int channel_request(
+	struct channel *ch, uint16_t method, const void *data, size_t len, uint32_t *ret_id)
 {
 	struct channel_header head = {.type = CHANNEL_REQUEST, .method = method};
-	struct request *req;
 	int r;
 
 	if (len > CHANNEL_MESSAGE_MAX)
@@ -502,8 +362,7 @@ int channel_request(struct channel *ch, uint16_t method, const void *data, size_
 	r = channel_put(ch, &head, data, len);
 	if (r < 0)
 		return r;
-	req = mem_new(struct request);
-	table_insert_u64(&ch->requests, &req->entry, head.id);
+	channel_message_expect(ch, head.id);
 	*ret_id = head.id;
 	return 0;
 }

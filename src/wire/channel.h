@@ -82,9 +82,9 @@ struct channel_stream {
 	const struct channel_stream_ops *ops;
 	uint32_t id;
 	bool sender;
-	bool ended;       /* receiver: END has come */
-	bool blocked;     /* sender saw no room: on_writable is owed */
-	uint32_t credit;  /* sender: bytes it may send; receiver: bytes the peer may still send */
+	bool ended;         /* receiver: END has come */
+	bool blocked;       /* sender saw no room: on_writable is owed */
+	uint32_t credit;    /* sender: bytes it may send; receiver: bytes the peer may still send */
 	uint32_t ungranted; /* receiver: consumed, not yet granted */
 	struct list blocked_node;
 };
@@ -93,12 +93,12 @@ struct channel_ops {
 	/* Daemon: the agent is up. */
 	void (*on_hello)(struct channel *ch, uint32_t version);
 	/* Agent: a whole request. data is valid during the call only. */
-	void (*on_request)(struct channel *ch, uint32_t id, uint16_t method, const uint8_t *data,
-		size_t len);
+	void (*on_request)(
+		struct channel *ch, uint32_t id, uint16_t method, const uint8_t *data, size_t len);
 	void (*on_cancel)(struct channel *ch, uint32_t id);
 	/* Daemon: a whole response to a request that is open (others break the channel). */
-	void (*on_response)(struct channel *ch, uint32_t id, bool failed, const uint8_t *data,
-		size_t len);
+	void (*on_response)(
+		struct channel *ch, uint32_t id, bool failed, const uint8_t *data, size_t len);
 	/* The channel is over: err 0 orderly end, -EPROTO the peer broke the format, else errno.
 	 * -EPROTONOSUPPORT: the agent speaks another version. -ECONNRESET: the peer ended in the
 	 * middle of a frame. Called once, from the loop; the socket is closed by then. Open streams
@@ -110,7 +110,7 @@ struct channel {
 	struct stream stream;
 	struct loop *loop;
 	const struct channel_ops *ops;
-	bool agent; /* which end we are */
+	bool agent;   /* which end we are */
 	bool greeted; /* daemon: HELLO has come */
 	bool wrapped; /* the id counter went round: any id may be a late one */
 	int error;    /* 0, or why nothing can be sent any more */
@@ -119,15 +119,15 @@ struct channel {
 	struct table requests; /* daemon: open requests, by id */
 	struct table partial;  /* messages in assembly, by id */
 	size_t partial_bytes;
-	struct list blocked;   /* senders that wait for the socket */
-	uint32_t next_id;      /* daemon */
-	uint32_t highest_id;   /* agent: newest id seen, to tell late frames from wild ones */
+	struct list blocked; /* senders that wait for the socket */
+	uint32_t next_id;    /* daemon */
+	uint32_t highest_id; /* agent: newest id seen, to tell late frames from wild ones */
 	struct loop_defer failing;
 };
 
 /* Takes fd over, also on failure. The agent end sends HELLO at once. 0 or negative errno. */
-int channel_init(struct channel *ch, struct loop *loop, int fd, bool agent,
-	const struct channel_ops *ops);
+int channel_init(
+	struct channel *ch, struct loop *loop, int fd, bool agent, const struct channel_ops *ops);
 /* Ends the channel without callbacks; open streams become closed (channel == NULL). Allowed inside
  * any callback; the struct may be freed at once. Accepts a zeroed struct. */
 void channel_done(struct channel *ch);
@@ -136,8 +136,8 @@ void channel_done(struct channel *ch);
 uint32_t channel_next_stream(struct channel *ch);
 /* Daemon: sends a request, cutting it into frames. Returns 0 and its id, -E2BIG above
  * CHANNEL_MESSAGE_MAX, -ENOBUFS when the send queue is full, or the channel's error. */
-int channel_request(struct channel *ch, uint16_t method, const void *data, size_t len,
-	uint32_t *ret_id);
+int channel_request(
+	struct channel *ch, uint16_t method, const void *data, size_t len, uint32_t *ret_id);
 /* Daemon: asks to give a request up; the response still comes. -ENOENT when the request is not
  * open (any more). */
 int channel_cancel(struct channel *ch, uint32_t id);

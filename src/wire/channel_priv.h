@@ -1,4 +1,5 @@
-/* What channel.c (frames, messages) and channel_stream.c (stream ends, credit) share. */
+/* What channel.c (frames), channel_message.c (requests and responses) and channel_stream.c (stream
+ * ends, credit) share. */
 #pragma once
 
 #include "wire/channel.h"
@@ -13,16 +14,20 @@ struct channel_header {
 
 /* Sends data as one or more frames that repeat head's type, flags, method and id; messages get
  * CHANNEL_FLAG_MORE on all but the last. All or nothing: -ENOBUFS leaves the channel as it was. */
-int channel_put(struct channel *ch, const struct channel_header *head, const void *data,
-	size_t len);
+int channel_put(
+	struct channel *ch, const struct channel_header *head, const void *data, size_t len);
 /* Sends a small frame that must not get lost: when it cannot be queued the channel fails. */
-void channel_put_control(struct channel *ch, uint8_t type, uint32_t id, const void *data,
-	size_t len);
+void channel_put_control(
+	struct channel *ch, uint8_t type, uint32_t id, const void *data, size_t len);
 /* True when the daemon has given this id out, as far as this end can know. */
 bool channel_id_seen(const struct channel *ch, uint32_t id);
 
-/* Handlers of the stream frames: 0 or -EPROTO. The header has been checked against the frame's
- * rule; callbacks may have ended the channel when they return. */
+/* Handlers of frames: 0, -EPROTO or -ENOMEM. The header has been checked against the frame's rule;
+ * callbacks may have ended the channel when they return. */
+int channel_handle_request(struct channel *ch, const struct channel_header *h, const uint8_t *data);
+int channel_handle_response(
+	struct channel *ch, const struct channel_header *h, const uint8_t *data);
+int channel_handle_cancel(struct channel *ch, const struct channel_header *h, const uint8_t *data);
 int channel_stream_data(struct channel *ch, const struct channel_header *h, const uint8_t *data);
 int channel_stream_end(struct channel *ch, const struct channel_header *h, const uint8_t *data);
 int channel_stream_reset(struct channel *ch, const struct channel_header *h, const uint8_t *data);
@@ -30,3 +35,8 @@ int channel_stream_credit(struct channel *ch, const struct channel_header *h, co
 /* The socket takes bytes again: calls on_writable of the senders that wait for it. *gone is set
  * when one of them ended the channel. */
 void channel_stream_unblock(struct channel *ch, const bool *gone);
+
+/* Daemon: a response to id may come. */
+void channel_message_expect(struct channel *ch, uint32_t id);
+/* Frees what is open or in assembly, and the tables. */
+void channel_messages_done(struct channel *ch);

@@ -94,9 +94,9 @@ static struct verdict read_request_line(struct http1_view line, struct http1_req
 	req->minor = version.data[7] - '0';
 	if (!all_of(req->target, HTTP1_TARGET))
 		return WRONG("target holds a byte that must be percent-encoded");
-	if (req->target.len == 0 || (req->target.data[0] != '/' &&
-					    !(http1_view_eq(&req->target, "*") &&
-						    http1_view_eq(&req->method, "OPTIONS"))))
+	if (req->target.len == 0 ||
+		(req->target.data[0] != '/' && !(http1_view_eq(&req->target, "*") &&
+						       http1_view_eq(&req->method, "OPTIONS"))))
 		return WRONG("target does not start with '/'");
 	query = memchr(req->target.data, '?', req->target.len);
 	req->path = view(req->target.data, query ? query : second);
@@ -177,19 +177,19 @@ bool http1_header_has_token(const struct http1_request *req, const char *name, c
 
 static struct verdict judge_length(const struct http1_view *v, struct http1_request *req)
 {
-	uint64_t length = 0;
+	int64_t length = 0; /* callers may add to it */
 
 	if (v->len == 0)
 		return WRONG("Content-Length is empty");
 	for (size_t i = 0; i < v->len; i++) {
 		if (!is_digit(v->data[i]))
 			return WRONG("Content-Length is not a number");
-		if (length > (INT64_MAX - 9) / 10)
+		if (__builtin_mul_overflow(length, 10, &length) ||
+			__builtin_add_overflow(length, v->data[i] - '0', &length))
 			return WRONG("Content-Length is too big");
-		length = length * 10 + (uint64_t)(v->data[i] - '0');
 	}
 	req->body = HTTP1_BODY_LENGTH;
-	req->content_length = length;
+	req->content_length = (uint64_t)length;
 	return FINE;
 }
 
@@ -253,12 +253,13 @@ static struct verdict judge(struct http1_request *req)
 		v = judge_body(req);
 	if (v.err)
 		return v;
-	req->keep_alive = req->minor == 1 || http1_header_has_token(req, "connection", "keep-alive");
+	req->keep_alive =
+		req->minor == 1 || http1_header_has_token(req, "connection", "keep-alive");
 	if (http1_header_has_token(req, "connection", "close"))
 		req->keep_alive = false;
 	req->upgrade_websocket = req->minor == 1 &&
-		http1_header_has_token(req, "connection", "upgrade") &&
-		http1_header_has_token(req, "upgrade", "websocket");
+				 http1_header_has_token(req, "connection", "upgrade") &&
+				 http1_header_has_token(req, "upgrade", "websocket");
 	req->expect_continue =
 		req->minor == 1 && http1_header_has_token(req, "expect", "100-continue");
 	return FINE;
@@ -281,8 +282,8 @@ static int next_line(const char *p, const char *end, struct http1_view *ret_line
 
 /* Reads lines up to the empty one. *ret_len is the head's length when verdict.err is 0; err is
  * -EAGAIN when the empty line is not there. */
-static struct verdict read_lines(const char *p, size_t len, struct http1_request *req,
-	size_t *ret_len)
+static struct verdict read_lines(
+	const char *p, size_t len, struct http1_request *req, size_t *ret_len)
 {
 	const char *start = p;
 	const char *end = p + len;

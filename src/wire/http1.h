@@ -23,7 +23,7 @@ struct http1_view {
 };
 
 struct http1_header {
-	struct http1_view name; /* as received; compare without case */
+	struct http1_view name;  /* as received; compare without case */
 	struct http1_view value; /* white space at both ends removed */
 };
 
@@ -69,8 +69,8 @@ bool http1_view_caseeq(const struct http1_view *v, const char *s);
  * from the start when there is no body. */
 struct http1_body_reader {
 	enum http1_body kind;
-	uint64_t left;  /* bytes left of the length or of this chunk */
-	int state;      /* private */
+	uint64_t left; /* bytes left of the length or of this chunk */
+	int state;     /* private */
 	size_t line_len;
 	bool done;
 };

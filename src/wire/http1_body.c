@@ -1,6 +1,6 @@
 /*
- * Bodies. A chunked one is SIZE -> [EXTENSION] -> SIZE_LF -> DATA -> DATA_CR -> DATA_LF -> SIZE ...;
- * a chunk of size 0 leads to TRAILER_START -> TRAILER_NAME -> TRAILER_VALUE -> TRAILER_LF ->
+ * Bodies. A chunked one is SIZE -> [EXTENSION] -> SIZE_LF -> DATA -> DATA_CR -> DATA_LF -> SIZE
+ * ...; a chunk of size 0 leads to TRAILER_START -> TRAILER_NAME -> TRAILER_VALUE -> TRAILER_LF ->
  * TRAILER_START ... -> LAST_LF -> done. Only DATA is not handled byte by byte.
  */
 #include <errno.h>
@@ -130,7 +130,8 @@ static int read_framing(struct http1_body_reader *r, const uint8_t *data, size_t
 		if (next < 0)
 			return next;
 		/* Each size line is counted anew, the trailers together. */
-		if (next != r->state && (next == SIZE || (next == TRAILER_START && r->state == SIZE_LF)))
+		if (next != r->state &&
+			(next == SIZE || (next == TRAILER_START && r->state == SIZE_LF)))
 			r->line_len = 0;
 		r->state = next;
 	}

@@ -153,7 +153,7 @@ static bool close_code_valid(uint16_t code)
 {
 	/* 1012 to 1014 are in IANA's registry; 3000 to 4999 belong to libraries and programs. */
 	return (code >= 1000 && code <= 1003) || (code >= 1007 && code <= 1014) ||
-		(code >= 3000 && code <= 4999);
+	       (code >= 3000 && code <= 4999);
 }
 
 static struct ws_event close_event(uint8_t *data, size_t len)
@@ -211,8 +211,8 @@ static struct ws_event data_event(struct ws_reader *r, const struct frame *f, ui
 	return ev;
 }
 
-struct ws_event ws_read(struct ws_reader *r, uint8_t *data, size_t len, size_t *ret_used,
-	size_t *ret_need)
+struct ws_event ws_read(
+	struct ws_reader *r, uint8_t *data, size_t len, size_t *ret_used, size_t *ret_need)
 {
 	struct ws_event ev;
 	struct frame f;
@@ -238,8 +238,8 @@ struct ws_event ws_read(struct ws_reader *r, uint8_t *data, size_t len, size_t *
 		}
 		ws_unmask(p + f.header, (size_t)f.len, p + f.header - 4);
 		used += f.header + (size_t)f.len;
-		ev = f.control ? control_event(f.opcode, p + f.header, (size_t)f.len) :
-				 data_event(r, &f, p + f.header);
+		ev = f.control ? control_event(f.opcode, p + f.header, (size_t)f.len)
+			       : data_event(r, &f, p + f.header);
 	} while (ev.type == WS_EVENT_NONE);
 	*ret_used = used;
 	return ev;

@@ -72,8 +72,8 @@ void ws_reader_done(struct ws_reader *r);
  * behind them wants (0: not known yet). Unmasked client frames, reserved bits and opcodes, lengths
  * not in their shortest form, bad control frames, bad close codes and messages above message_max
  * are WS_EVENT_ERROR, as soon as the header shows it; nothing may be read after one. */
-struct ws_event ws_read(struct ws_reader *r, uint8_t *data, size_t len, size_t *ret_used,
-	size_t *ret_need);
+struct ws_event ws_read(
+	struct ws_reader *r, uint8_t *data, size_t len, size_t *ret_used, size_t *ret_need);
 
 #define WS_HEADER_MAX 10
 /* Writes the header of an unmasked, final frame; returns its length. */

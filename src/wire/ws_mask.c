@@ -25,8 +25,8 @@ void ws_unmask_words(uint8_t *data, size_t len, const uint8_t mask[4])
 }
 
 #ifdef __x86_64__
-__attribute__((target("avx2"))) static void unmask_avx2(uint8_t *data, size_t len,
-	const uint8_t mask[4])
+__attribute__((target("avx2"))) static void unmask_avx2(
+	uint8_t *data, size_t len, const uint8_t mask[4])
 {
 	int32_t word;
 	__m256i m;
