@@ -77,7 +77,7 @@ static int wrong_type(const struct target *t, const char *expected, struct json_
 		names[json_object_get_type(json)]);
 }
 
-static int wrong_string(const struct target *t, enum rpc_string_fault fault)
+static int wrong_string(const struct target *t, const char *what, enum rpc_string_fault fault)
 {
 	static const struct {
 		const char *code, *text;
@@ -92,7 +92,7 @@ static int wrong_string(const struct target *t, enum rpc_string_fault fault)
 
 	if (fault == RPC_STRING_LONG)
 		return issue_at(&t->place, t->issue, "too_big", "string",
-			"Too big: expected string to have at most %lld bytes",
+			"Too big: expected %s to have at most %lld bytes", what,
 			(long long)t->field->max);
 	return issue_at(&t->place, t->issue, faults[fault].code, "string", "Invalid string: %s",
 		faults[fault].text);
@@ -158,7 +158,7 @@ static int copy_string(struct json_object *json, const struct target *t, char **
 	size_t len = (size_t)json_object_get_string_len(json);
 	enum rpc_string_fault fault = rpc_check_string(t->field, true, text, len);
 	if (fault != RPC_STRING_FINE)
-		return wrong_string(t, fault);
+		return wrong_string(t, "string", fault);
 	*ret = mem_strndup(text, len);
 	return 0;
 }
@@ -248,7 +248,7 @@ static int decode_pair(
 	if (strstr(key, RPC_JSON_KEY_NUL) != NULL)
 		fault = RPC_STRING_NUL;
 	if (fault != RPC_STRING_FINE)
-		return wrong_string(&entry, fault);
+		return wrong_string(&entry, "key", fault);
 	pair->key = mem_strdup(key);
 	return copy_string(json, &entry, &pair->value);
 }
@@ -292,7 +292,7 @@ static int decode_bytes(struct json_object *json, const struct target *t, void *
 		return issue_at(&t->place, t->issue, "invalid_format", "string",
 			"Invalid base64-encoded string");
 	if (size > t->field->max)
-		return wrong_string(t, RPC_STRING_LONG);
+		return wrong_string(t, "string", RPC_STRING_LONG);
 	bytes->len = (size_t)size;
 	return 0;
 }
