@@ -19,12 +19,12 @@ demo: all ## Build, start a throw-away server and run the programs in examples/ 
 	@exec tools/demo
 
 test: ## Install what tests need and run all of them
-	@tools/install-deps test
+	@tools/install-deps build image run demo test
 	@tools/build tests
 	@exec tests/run all
 
 test-asan: ## Run the tests against programs built with ASan and UBSan
-	@tools/install-deps test
+	@tools/install-deps build image run demo test
 	@tools/build asan
 	@exec tests/run --asan all
 

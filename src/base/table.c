@@ -103,7 +103,7 @@ static void grow(struct table *t)
 	size_t old_size = t->size;
 
 	t->size = old_size > 0 ? old_size * 2 : SIZE_MIN;
-	t->slots = mem_zalloc_array(t->size, sizeof(*t->slots));
+	t->slots = mem_zalloc_array(t->size, sizeof(struct table_entry *));
 	for (size_t i = 0; i < old_size; i++) {
 		struct table_entry *next;
 
