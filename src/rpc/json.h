@@ -13,9 +13,10 @@
 #include "rpc/methods.h"
 #include "rpc/schema.h"
 
-/* Strict parse of one UTF-8 JSON value other than null, with depth at most 32. NULL and *ret_err
- * (-EBADMSG) when it is not one. json_object_put() the result. Lone surrogates become U+FFFD, of
- * equal keys the last one counts, U+0000 in a key reads as U+FFFF. */
+/* Strict parse of one UTF-8 JSON value other than null, with depth at most 32 and a bounded number
+ * of values (262144, of them 32768 objects and lists). NULL and *ret_err (-EBADMSG) when it is not
+ * one. json_object_put() the result. Lone surrogates become U+FFFD, of equal keys the last one
+ * counts, U+0000 in a key reads as U+FFFF. */
 struct json_object *rpc_json_parse(const char *text, size_t len, struct error *ret_err);
 
 /* One thing wrong with the parameters, as the clients' validation errors show it. */

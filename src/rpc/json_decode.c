@@ -217,7 +217,9 @@ static int decode_string_list(struct json_object *json, const struct target *t, 
 	size_t count = json_object_array_length(json);
 	if (count > (uint64_t)t->field->count_max)
 		return too_many(t, "array");
-	list->items = count > 0 ? mem_zalloc_array(count, sizeof(*list->items)) : NULL;
+	if (count == 0)
+		return 0;
+	list->items = mem_zalloc_array(count, sizeof(*list->items));
 	for (; list->count < count; list->count++) {
 		snprintf(index, sizeof(index), "%zu", list->count);
 		if (copy_string(json_object_array_get_idx(json, list->count), &entry,
@@ -263,7 +265,9 @@ static int decode_string_map(struct json_object *json, const struct target *t, v
 	size_t count = (size_t)json_object_object_length(json);
 	if (count > (uint64_t)t->field->count_max)
 		return too_many(t, "record");
-	map->items = count > 0 ? mem_zalloc_array(count, sizeof(*map->items)) : NULL;
+	if (count == 0)
+		return 0;
+	map->items = mem_zalloc_array(count, sizeof(*map->items));
 	json_object_object_foreachC(json, i)
 	{
 		if (decode_pair(i.key, i.val, t, &map->items[map->count++]) < 0)
@@ -331,7 +335,9 @@ static int decode_objects(struct json_object *json, const struct target *t, void
 	size_t count = json_object_array_length(json);
 	if (count > (uint64_t)t->field->count_max)
 		return too_many(t, "array");
-	objects->items = count > 0 ? mem_zalloc_array(count, sub->size) : NULL;
+	if (count == 0)
+		return 0;
+	objects->items = mem_zalloc_array(count, sub->size);
 	for (size_t i = 0; i < count; i++) {
 		void *item = (char *)objects->items + i * sub->size;
 

@@ -15,11 +15,16 @@
 #include "rpc/json_priv.h"
 
 #define DEPTH_MAX 32
+/* An empty object takes json-c a thousand bytes: without a limit, a message of two bytes for each
+ * would cost the memory of the machine. No message of the API comes near these. */
+#define VALUES_MAX 262144
+#define CONTAINERS_MAX 32768
 
 struct scan {
 	const uint8_t *start;
 	const uint8_t *p;
 	const uint8_t *end;
+	size_t values, containers;
 	char *copy; /* the text with the keys changed, or NULL */
 };
 
@@ -163,12 +168,12 @@ static bool scan_value(struct scan *s, unsigned depth)
 	bool good;
 
 	skip_blanks(s);
-	if (s->p == s->end)
+	if (s->p == s->end || ++s->values > VALUES_MAX)
 		return false;
 	switch (*s->p) {
 	case '{':
 	case '[':
-		if (depth == 0)
+		if (depth == 0 || ++s->containers > CONTAINERS_MAX)
 			return false;
 		good = *s->p++ == '{' ? scan_object(s, depth - 1) : scan_array(s, depth - 1);
 		break;
@@ -232,7 +237,8 @@ int rpc_json_read(const char *text, size_t len, struct json_object **ret, struct
 	free(s.copy);
 	if (error != json_tokener_success)
 		return error_set(ret_err, -EBADMSG, "MALFORMED_REQUEST",
-			"not valid JSON (at byte %zu)", (size_t)(s.p - s.start));
+			"not valid JSON, or more nested or longer lists than allowed (at byte %zu)",
+			(size_t)(s.p - s.start));
 	*ret = value;
 	return 0;
 }

@@ -82,13 +82,13 @@ struct rpc_synonym {
 struct rpc_field {
 	const char *name; /* JSON key, camelCase */
 	enum rpc_type type;
-	size_t offset;
 	unsigned flags;
-	int64_t absent; /* value of BOOL, INT, ENUM, TIME when absent */
-	int64_t min,
-		max; /* INT: range. STRING, BYTES, lists, maps: max is the longest one (bytes) */
-	int64_t count_max;                  /* lists, maps, objects: most elements */
-	const char *const *names;           /* ENUM: NULL-terminated */
+	size_t offset;            /* of the value in the struct */
+	int64_t absent;           /* value of BOOL, INT, ENUM, TIME when absent */
+	int64_t min;              /* INT */
+	int64_t max;              /* INT. STRING, BYTES, lists, maps: longest string in bytes */
+	int64_t count_max;        /* lists, maps, objects: most elements */
+	const char *const *names; /* ENUM: NULL-terminated */
 	const struct rpc_synonym *synonyms; /* ENUM: accepted from JSON, never written; or NULL */
 	const char *alias;                  /* JSON: another key that is accepted, or NULL */
 	const struct rpc_schema *sub;

@@ -183,6 +183,40 @@ static void test_depth(void **state)
 	assert_null(rpc_json_parse(abyss, 100000, NULL));
 }
 
+/* A list of so many items. */
+static char *list_of(const char *item, size_t count)
+{
+	auto_buf struct buf b;
+
+	buf_init(&b, 16 << 20);
+	buf_append_byte(&b, '[');
+	for (size_t i = 0; i < count; i++) {
+		if (i > 0)
+			buf_append_byte(&b, ',');
+		buf_append_str(&b, item);
+	}
+	buf_append_byte(&b, ']');
+	return buf_text(&b);
+}
+
+/* What a small message can make json-c allocate is bounded. */
+static void test_number_of_values(void **state)
+{
+	static const struct {
+		const char *item;
+		size_t most;
+	} rows[] = {{"1", 262143}, {"{}", 32767}, {"[]", 32767}, {"{\"\":0}", 32767}};
+
+	for (size_t i = 0; i < array_len(rows); i++) {
+		auto_free char *most = list_of(rows[i].item, rows[i].most);
+		auto_free char *more = list_of(rows[i].item, rows[i].most + 1);
+		auto_json struct json_object *json = parse(most);
+
+		assert_int_equal(json_object_array_length(json), rows[i].most);
+		assert_null(rpc_json_parse(more, strlen(more), NULL));
+	}
+}
+
 /* json-c ends keys at a NUL; such a key must not pass for another one. */
 static void test_nul_in_key(void **state)
 {
@@ -233,6 +267,7 @@ int main(void)
 		cmocka_unit_test(test_nul_bytes),
 		cmocka_unit_test(test_length_counts),
 		cmocka_unit_test(test_depth),
+		cmocka_unit_test(test_number_of_values),
 		cmocka_unit_test(test_nul_in_key),
 		cmocka_unit_test(test_strings),
 		cmocka_unit_test(test_control_bytes_at_every_place),
