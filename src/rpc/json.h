@@ -19,6 +19,11 @@
  * counts, U+0000 in a key reads as U+FFFF. */
 struct json_object *rpc_json_parse(const char *text, size_t len, struct error *ret_err);
 
+/* Stands for U+0000 in the keys of parsed objects, which json-c holds as C strings and would cut
+ * there: U+FFFF, a code point reserved for internal use that no text may contain. No field has such
+ * a name, and maps refuse such a key. */
+#define RPC_JSON_KEY_NUL "\xef\xbf\xbf"
+
 /* One thing wrong with the parameters, as the clients' validation errors show it. */
 struct rpc_issue {
 	char path[256];    /* "options.mode": segments joined by dots */

@@ -8,11 +8,7 @@
 
 #include "base/buf.h"
 #include "base/error.h"
-
-/* Stands for U+0000 in the keys of parsed objects, which json-c holds as C strings and would cut
- * there: U+FFFF, a code point reserved for internal use that no text may contain. No field has such
- * a name, and maps refuse such a key. */
-#define RPC_JSON_KEY_NUL "\xef\xbf\xbf"
+#include "rpc/json.h"
 
 /* Parses as rpc_json_parse() does, telling the value null (0 and *ret NULL) from a failure. */
 int rpc_json_read(const char *text, size_t len, struct json_object **ret, struct error *ret_err);

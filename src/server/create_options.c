@@ -44,6 +44,12 @@ static bool is_string(struct json_object *v)
 	return json_object_is_type(v, json_type_string);
 }
 
+/* A key without NUL inside: the parser leaves a mark where there was one. */
+static bool is_key(const char *key)
+{
+	return strstr(key, RPC_JSON_KEY_NUL) == NULL;
+}
+
 /* A string without NUL inside. */
 static bool is_text(struct json_object *v)
 {
@@ -111,6 +117,8 @@ static int parse_labels(struct parse *p, struct json_object *v)
 		return bad(p, "labels", "at most 5 labels are allowed");
 	json_object_object_foreach(v, key, value)
 	{
+		if (!is_key(key))
+			return bad(p, "labels", "a key must not contain NUL");
 		if (key[0] == '\0' || strlen(key) > LABEL_KEY_MAX)
 			return bad(p, "labels", "a key must have 1 to 64 bytes");
 		if (!is_text(value))
@@ -136,8 +144,8 @@ static int parse_env(struct parse *p, struct json_object *v)
 		sizeof(struct rpc_pair));
 	json_object_object_foreach(v, key, value)
 	{
-		if (key[0] == '\0' || strchr(key, '=') != NULL)
-			return bad(p, "env", "a name must not be empty or contain '='");
+		if (key[0] == '\0' || strchr(key, '=') != NULL || !is_key(key))
+			return bad(p, "env", "a name must not be empty or contain '=' or NUL");
 		if (!is_text(value))
 			return bad(p, "env", "a value must be a string without NUL");
 		total += strlen(key) + (size_t)json_object_get_string_len(value) + 2;
@@ -230,8 +238,8 @@ static int parse_secrets(struct parse *p, struct json_object *v)
 	{
 		struct json_object *hosts, *value;
 
-		if (name[0] == '\0' || strchr(name, '=') != NULL)
-			return bad(p, "secrets", "a name must not be empty or contain '='");
+		if (name[0] == '\0' || strchr(name, '=') != NULL || !is_key(name))
+			return bad(p, "secrets", "a name must not be empty or contain '=' or NUL");
 		if (!json_object_is_type(secret, json_type_object) ||
 			!json_object_object_get_ex(secret, "value", &value) || !is_text(value))
 			return bad(p, "secrets", "a secret needs a value, a string");
@@ -323,7 +331,7 @@ static int parse_header(struct parse *p, const char *header, size_t len)
 	auto_free uint8_t *raw = mem_zalloc(base64_decoded_max(len));
 	ssize_t n = base64_decode(raw, header, len);
 	struct json_object *root;
-	auto_buf struct buf text;
+	auto_buf struct buf text = {0};
 	struct error json_err = {0};
 	int r;
 

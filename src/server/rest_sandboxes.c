@@ -96,7 +96,7 @@ static void put_sandbox(struct buf *b, const struct store_sandbox *rec)
 void rest_sandbox_get(struct conn *conn)
 {
 	struct store_sandbox rec = {0};
-	auto_buf struct buf b;
+	auto_buf struct buf b = {0};
 
 	if (store_sandbox_find(conn->server->params.store, conn->params[0], conn->token.org_id,
 		    &rec) < 0) {

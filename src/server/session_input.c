@@ -35,7 +35,7 @@ static void input_free(struct input *in)
 static void cancel_to_client(struct input *in, const uint8_t *data, size_t len)
 {
 	struct rpc_failure f = {0};
-	auto_buf struct buf b;
+	auto_buf struct buf b = {0};
 	bool known = len > 0 && rpc_unpack(data, len, &rpc_failure_schema, &f) == 0;
 
 	if (in->in_table && !in->ended) {
