@@ -83,7 +83,8 @@ def runner(request, server):
     command = clients.runtime_command(request.param)
     if command is None:
         pytest.skip(f"{request.param} is not installed")
-    one = Runner(command, server_module.clean_environment(**server.env, NO_COLOR="1"))
+    one = Runner(command, server_module.clean_environment(
+        **server.env, NO_COLOR="1", DENO_DIR=str(clients.javascript().parent / "deno-dir")))
     yield one
     one.stop()
 
