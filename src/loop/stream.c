@@ -21,6 +21,9 @@
 #define CHUNK_MIN (16 * 1024)
 #define CHUNK_MAX (256 * 1024)
 #define IOV_PARTS_MAX 64
+/* Committed bytes wait for the end of the turn until there are this many: several small messages
+ * of one turn then cost one system call. */
+#define FLUSH_NOW (128 * 1024)
 
 static void on_deferred(struct loop_defer *defer);
 static void on_linger(struct loop_timer *timer);
@@ -63,7 +66,7 @@ static uint32_t wanted_events(const struct stream *s)
 
 	if (!s->eof && (s->closing || (!s->paused && s->in.len < s->in.max)))
 		events |= EPOLLIN;
-	if (s->out.len > 0)
+	if (s->out.len > 0 && !s->flush)
 		events |= EPOLLOUT;
 	return events;
 }
@@ -202,7 +205,8 @@ static int after_write(struct stream *s, int err)
 	}
 	if (s->out.len > s->out_high)
 		s->congested = true;
-	if (s->io.loop == NULL || (s->out.len > 0) != ((s->io.events & EPOLLOUT) != 0))
+	if (s->io.loop == NULL ||
+		(s->out.len > 0 && !s->flush) != ((s->io.events & EPOLLOUT) != 0))
 		settle(s);
 	return s->ended ? s->error : 0;
 }
@@ -282,7 +286,13 @@ int stream_commit(struct stream *s, size_t len)
 	if (r < 0)
 		return r;
 	buf_commit(&s->out, len);
-	return after_write(s, was_empty ? push(s) : 0);
+	if (!was_empty && !s->flush) /* the socket is full */
+		return after_write(s, 0);
+	s->flush = s->out.len < FLUSH_NOW;
+	if (!s->flush)
+		return after_write(s, push(s));
+	loop_defer(s->loop, &s->defer, on_deferred);
+	return 0;
 }
 
 /* False: the stream is gone. */
@@ -337,6 +347,12 @@ static void on_deferred(struct loop_defer *defer)
 
 	if (s->redeliver && !redeliver(s))
 		return;
+	if (s->flush && !s->ended) {
+		s->flush = false;
+		int err = push(s);
+		if (err < 0)
+			end(s, err);
+	}
 	if (!s->ended) {
 		settle(s);
 		if (!s->ended)

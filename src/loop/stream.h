@@ -48,6 +48,7 @@ struct stream {
 	size_t out_high;
 	bool paused;    /* by the owner */
 	bool eof;       /* peer has ended its side */
+	bool flush;       /* committed bytes wait for the end of the turn */
 	bool closing;   /* close after the queue is sent */
 	bool congested; /* above out_high, on_drain owed */
 	bool reported;  /* on_close has been called or is no longer wanted */
@@ -71,8 +72,9 @@ void stream_done(struct stream *s);
  * stream's error. The bytes are copied. */
 int stream_write(struct stream *s, const void *data, size_t len);
 int stream_writev(struct stream *s, const struct iovec *iov, int count);
-/* Zero-copy production: reserve room in the send queue, fill it, commit. The socket is tried at
- * commit. NULL when the queue cannot take len bytes. */
+/* Zero-copy production: reserve room in the send queue, fill it, commit. The socket is tried at the
+ * end of the turn, or at commit when much has come together. NULL when the queue cannot take len
+ * bytes. */
 uint8_t *stream_reserve(struct stream *s, size_t len);
 int stream_commit(struct stream *s, size_t len);
 

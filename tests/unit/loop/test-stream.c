@@ -530,9 +530,16 @@ static void test_reserve_and_commit(void **state)
 	assert_non_null(p);
 	memcpy(p, "hello", 5);
 	assert_int_equal(stream_commit(f.s, 5), 0);
+	p = stream_reserve(f.s, 100);
+	assert_non_null(p);
+	memcpy(p, " you", 4);
+	assert_int_equal(stream_commit(f.s, 4), 0);
+	/* Both go at the end of the turn, in one piece. */
+	assert_int_equal(f.s->out.len, 9);
+	run_for(1);
 	assert_int_equal(f.s->out.len, 0);
-	assert_int_equal(read(f.peer, data, sizeof(data)), 5);
-	assert_memory_equal(data, "hello", 5);
+	assert_int_equal(read(f.peer, data, sizeof(data)), 9);
+	assert_memory_equal(data, "hello you", 9);
 	assert_non_null(stream_reserve(f.s, 100));
 	assert_int_equal(stream_commit(f.s, 0), 0);
 	/* Behind bytes that wait, it waits too. */
@@ -543,6 +550,34 @@ static void test_reserve_and_commit(void **state)
 	memcpy(p, "end", 3);
 	assert_int_equal(stream_commit(f.s, 3), 0);
 	assert_int_equal(f.s->out.len, queued + 3);
+}
+
+/* Much at once does not wait for the end of the turn. */
+static void test_large_commit_goes_at_once(void **state)
+{
+	size_t len = 160 * 1024;
+	uint8_t *p = stream_reserve(f.s, len);
+
+	assert_non_null(p);
+	memset(p, 'x', len);
+	assert_int_equal(stream_commit(f.s, len), 0);
+	assert_true(f.s->out.len < len);
+}
+
+/* A close right behind a commit loses nothing. */
+static void test_close_behind_commit(void **state)
+{
+	uint8_t *p = stream_reserve(f.s, 100);
+	char data[16];
+
+	assert_non_null(p);
+	memcpy(p, "last", 4);
+	assert_int_equal(stream_commit(f.s, 4), 0);
+	stream_close_after_flush(f.s, CLOCK_SEC);
+	run_for(1);
+	assert_int_equal(read(f.peer, data, sizeof(data)), 4);
+	assert_memory_equal(data, "last", 4);
+	assert_int_equal(read(f.peer, data, sizeof(data)), 0);
 }
 
 static void test_free_in_on_drain(void **state)
@@ -802,6 +837,8 @@ int main(void)
 		unix_test(test_backpressure),
 		unix_test(test_full_queue_refuses),
 		unix_test(test_reserve_and_commit),
+		unix_test(test_large_commit_goes_at_once),
+		unix_test(test_close_behind_commit),
 		unix_test(test_free_in_on_drain),
 		unix_test(test_write_error),
 		unix_test(test_last_words_after_write_error),
