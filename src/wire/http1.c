@@ -149,11 +149,12 @@ size_t http1_header_count(const struct http1_request *req, const char *name)
 /* Steps through a comma-separated list. */
 static bool next_item(struct http1_view *list, struct http1_view *ret_item)
 {
-	const char *end = list->data + list->len;
+	const char *end;
 	const char *comma;
 
 	if (!list->data)
 		return false;
+	end = list->data + list->len;
 	comma = memchr(list->data, ',', list->len);
 	*ret_item = trim(view(list->data, comma ? comma : end));
 	*list = comma ? view(comma + 1, end) : (struct http1_view){NULL, 0};
