@@ -142,13 +142,13 @@ void call_answer_abort(struct call *call)
 
 /* --- calls ---------------------------------------------------------------------------------- */
 
-static struct call *call_new(struct session *s, const struct rpc_method *method, const char *id)
+static struct call *call_new(struct session *s, const struct rpc_method *method, char *id)
 {
 	struct call *call = mem_new(struct call);
 
 	call->s = s;
 	call->method = method;
-	call->id = mem_strdup(id);
+	call->id = id;
 	list_init(&call->graced);
 	list_push_back(&s->calls, &call->node);
 	s->call_count++;
@@ -254,7 +254,7 @@ static void finish_simple(struct call *call, bool failed, const uint8_t *data, s
 
 static void request(struct session *s, struct rpc_message *m)
 {
-	const char *id = json_object_to_json_string_ext(m->id, JSON_C_TO_STRING_PLAIN);
+	auto_free char *id = rpc_message_id_text(m);
 	const struct rpc_method *method = rpc_method_by_name(m->method, m->method_len);
 	auto_free void *params = NULL;
 	struct rpc_issue issue = {0};
@@ -271,7 +271,7 @@ static void request(struct session *s, struct rpc_message *m)
 		session_send_buf(s, &b);
 		return;
 	}
-	call = call_new(s, method, id);
+	call = call_new(s, method, take_ptr(id));
 	if (method->params != NULL) {
 		params = mem_zalloc(method->params->size);
 		if (rpc_json_decode(m->params, method->params, params, &issue) < 0) {
@@ -334,13 +334,11 @@ void session_message(struct session *s, uint8_t *text, size_t len, bool is_text)
 	if (r == -EBADMSG) {
 		session_close(s, 4000, "Invalid JSON");
 	} else if (r == -EINVAL) {
+		auto_free char *id = rpc_message_id_text(&m);
 		auto_buf struct buf b;
 
 		buf_init(&b, 65536);
-		(void)rpc_put_protocol_error(&b,
-			m.id != NULL ? json_object_to_json_string_ext(m.id, JSON_C_TO_STRING_PLAIN)
-				     : "null",
-			RPC_ERR_REQUEST, "Invalid Request");
+		(void)rpc_put_protocol_error(&b, id, RPC_ERR_REQUEST, "Invalid Request");
 		session_send_buf(s, &b);
 	} else if (m.kind == RPC_MESSAGE_REQUEST) {
 		request(s, &m);
