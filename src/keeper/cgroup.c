@@ -266,14 +266,14 @@ int cgroup_clone_fd(const struct cgroup_tree *t, uint32_t slot)
 	return fd >= 0 ? fd : -errno;
 }
 
-int cgroup_enter(const struct cgroup_tree *t, uint32_t slot)
+int cgroup_enter(const struct cgroup_tree *t, uint32_t slot, const char *pid)
 {
 	if (t->ops->clone_into)
 		return 0;
 	for (unsigned i = 0; i < CGROUP_CONTROLLERS; i++) {
 		if (t->parents[i] < 0)
 			continue;
-		int r = cgroup_write(t->parents[i], slot, "cgroup.procs", "0");
+		int r = cgroup_write(t->parents[i], slot, "cgroup.procs", pid);
 		if (r < 0)
 			return r;
 	}

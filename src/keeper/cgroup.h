@@ -67,8 +67,9 @@ void cgroup_tree_close(struct cgroup_tree *t);
 int cgroup_make(const struct cgroup_tree *t, uint32_t slot, const struct cgroup_limits *limits);
 /* Version 2: an open group for CLONE_INTO_CGROUP (the caller's). Version 1: -ENOTSUP. */
 int cgroup_clone_fd(const struct cgroup_tree *t, uint32_t slot);
-/* Moves the calling process in; nothing to do after CLONE_INTO_CGROUP. */
-int cgroup_enter(const struct cgroup_tree *t, uint32_t slot);
+/* Moves the process in; nothing to do after CLONE_INTO_CGROUP. pid: as text, "0" for the caller. With
+ * version 1 this takes some milliseconds when it is the first on the host for a while. */
+int cgroup_enter(const struct cgroup_tree *t, uint32_t slot, const char *pid);
 /* Writes what differs from old (NULL: all). -EBUSY when more memory is in use than is allowed now
  * and cannot be reclaimed. */
 int cgroup_limit(const struct cgroup_tree *t, uint32_t slot, const struct cgroup_limits *old,

@@ -22,6 +22,7 @@
 #include "base/fd.h"
 #include "base/mem.h"
 #include "base/privilege.h"
+#include "keeper/aide.h"
 #include "keeper/disk.h"
 #include "keeper/fds.h"
 #include "keeper/run.h"
@@ -48,6 +49,7 @@
 struct init {
 	const struct init_params *p;
 	struct tree tree;
+	struct aide cgroup_aide;
 };
 
 /* --- birth --------------------------------------------------------------------------------------
@@ -65,8 +67,6 @@ static int step_begin(struct init *in)
 		return -errno;
 	umask(0);
 	sigemptyset(&none);
-	for (int signo = 1; signo < NSIG; signo++)
-		signal(signo, SIG_DFL);
 	sigprocmask(SIG_SETMASK, &none, NULL);
 	setsid();
 	/* The keeper's ends of other machines' sockets must not live on in here. */
@@ -78,15 +78,36 @@ static int step_disk(struct init *in)
 	return disk_clone(in->p->disk, in->p->template_fd);
 }
 
-static int step_cgroups(struct init *in)
+static int enter_cgroups(void *data)
 {
-	return cgroup_enter(in->p->cgroups, in->p->slot);
+	struct init *in = data;
+
+	/* The number counts in the namespace of the process that writes it. */
+	return cgroup_enter(in->p->cgroups, in->p->slot, "1");
+}
+
+/* Joining groups of version 1 is mostly waiting for the kernel: somebody else can do that
+ * meanwhile.
+ */
+static int step_cgroups_begin(struct init *in)
+{
+	return aide_start(&in->cgroup_aide, enter_cgroups, in);
+}
+
+static int step_cgroups_end(struct init *in)
+{
+	int r = aide_join(&in->cgroup_aide);
+
+	/* The group it is in now becomes the root of what it sees. */
+	if (r == 0 && unshare(CLONE_NEWCGROUP) < 0)
+		r = -errno;
+	return r;
 }
 
 static int step_unshare(struct init *in)
 {
 	(void)in;
-	if (unshare(CLONE_NEWNS | CLONE_NEWNET | CLONE_NEWIPC | CLONE_NEWUTS | CLONE_NEWCGROUP) < 0)
+	if (unshare(CLONE_NEWNS | CLONE_NEWNET | CLONE_NEWIPC | CLONE_NEWUTS) < 0)
 		return -errno;
 	return sethostname(HOSTNAME, strlen(HOSTNAME)) < 0 ? -errno : 0;
 }
@@ -234,8 +255,8 @@ struct step {
 
 static const struct step steps[] = {
 	{"prepare the first process", step_begin},
+	{"start joining the cgroups", step_cgroups_begin},
 	{"clone the disk", step_disk},
-	{"join the cgroups", step_cgroups},
 	{"make namespaces", step_unshare},
 	{"raise the loopback interface", step_network},
 	{"make the user namespace", step_userns},
@@ -245,6 +266,7 @@ static const struct step steps[] = {
 	{"mount /sys", step_sys},
 	{"mount /dev", step_dev},
 	{"mount /run", step_run},
+	{"join the cgroups", step_cgroups_end},
 	{"enter the root file system", step_enter},
 	{"enter the user namespace", step_rights},
 	{"open /dev/null", step_descriptors},
@@ -295,7 +317,9 @@ _Noreturn void init_run(const struct init_params *params)
 {
 	static char *const argv[] = {"warren-agent", NULL};
 	static char *const envp[] = {NULL};
-	struct init in = {
+	static struct init in;
+
+	in = (struct init){
 		.p = params,
 		.tree =
 			{

@@ -13,3 +13,6 @@ int launcher_start(struct slot *s, int *ret_pidfd, const char **ret_what);
  * (they are closed here), outlives the keeper, and ends with status 0 when all is gone. Returns its
  * pid. */
 int cleaner_start(struct slot *s);
+
+/* Makes a process that switches a loop device to direct I/O. Nobody waits for it. */
+void settler_start(struct keeper *k, int loop_no);

@@ -213,21 +213,22 @@ int loopdev_attach(const struct loopdevs *l, int number, int backing, bool read_
 {
 	struct loop_config config = {
 		.fd = (uint32_t)backing,
-		.info.lo_flags = LO_FLAGS_AUTOCLEAR | LO_FLAGS_DIRECT_IO,
+		.info.lo_flags = LO_FLAGS_AUTOCLEAR | (read_only ? LO_FLAGS_READ_ONLY : 0),
 	};
 	auto_close int fd = open_node(l, number, read_only ? O_RDONLY : O_RDWR);
 
 	if (fd < 0)
 		return fd;
-	if (read_only)
-		config.info.lo_flags |= LO_FLAGS_READ_ONLY;
-	if (ioctl(fd, LOOP_CONFIGURE, &config) == 0)
-		return take_fd(fd);
-	if (errno != EINVAL)
-		return -errno;
-	/* Older kernels refuse direct I/O where the file cannot do it, instead of going without. */
-	config.info.lo_flags &= ~(uint32_t)LO_FLAGS_DIRECT_IO;
 	if (ioctl(fd, LOOP_CONFIGURE, &config) < 0)
 		return -errno;
 	return take_fd(fd);
+}
+
+int loopdev_set_direct(const struct loopdevs *l, int number)
+{
+	auto_close int fd = open_node(l, number, O_RDONLY);
+
+	if (fd < 0)
+		return fd;
+	return ioctl(fd, LOOP_SET_DIRECT_IO, 1UL) < 0 ? -errno : 0;
 }

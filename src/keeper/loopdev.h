@@ -38,10 +38,13 @@ int loopdev_lend(struct loopdevs *l);
 /* Takes it back. */
 void loopdev_return(struct loopdevs *l, int number);
 
-/* Binds backing to the device, for direct I/O where the file allows it; it is released by the
- * kernel when the last user closes it. Returns an open descriptor of the device (the caller's);
- * -EBUSY when somebody else has taken the device. */
+/* Binds backing to the device; the kernel releases it when the last user closes it. Returns an open
+ * descriptor of the device (the caller's); -EBUSY when somebody else has taken the device. */
 int loopdev_attach(const struct loopdevs *l, int number, int backing, bool read_only);
+/* Makes the device read and write its file past the page cache, which is several times faster and
+ * does not keep everything in memory twice. Not done at once, since it first writes out all of the
+ * file. -EINVAL where the file system cannot do it. */
+int loopdev_set_direct(const struct loopdevs *l, int number);
 /* Path of the device file relative to the nodes directory. */
 struct loopdev_name {
 	char text[24];

@@ -22,6 +22,7 @@
 #include "keeper/launcher.h"
 
 #define CLEAN_RETRY_NS (5 * CLOCK_SEC)
+#define SETTLE_NS (100 * CLOCK_MS)
 
 struct slot *slot_new(struct keeper *k, uint32_t index)
 {
@@ -47,7 +48,7 @@ void slot_free(struct slot *s)
 		return;
 	close_status(s);
 	loop_child_del(&s->child);
-	loop_timer_cancel(&s->retry);
+	loop_timer_cancel(&s->later);
 	list_del(&s->node);
 	fd_close(s->channel);
 	fd_close(s->disk);
@@ -62,12 +63,12 @@ static void start_cleaning(struct slot *s);
 
 static void on_retry(struct loop_timer *timer)
 {
-	start_cleaning(container_of(timer, struct slot, retry));
+	start_cleaning(container_of(timer, struct slot, later));
 }
 
 static void clean_later(struct slot *s)
 {
-	loop_timer_set(s->keeper->loop, &s->retry, CLEAN_RETRY_NS, on_retry);
+	loop_timer_set(s->keeper->loop, &s->later, CLEAN_RETRY_NS, on_retry);
 }
 
 static void on_cleaned(struct loop_child *child, int status)
@@ -88,6 +89,7 @@ static void on_cleaned(struct loop_child *child, int status)
 
 static void start_cleaning(struct slot *s)
 {
+	loop_timer_cancel(&s->later);
 	close_status(s);
 	s->channel = fd_close(s->channel);
 	s->state = SLOT_CLEANING;
@@ -200,6 +202,16 @@ void slot_destroy(struct slot *s, const struct slot_ask *ask)
 /* --- making -------------------------------------------------------------------------------------
  */
 
+/* The switch to direct I/O waits for the disk, so it is not in the way of the start. Without it the
+ * machine works, only slower. */
+static void on_settle(struct loop_timer *timer)
+{
+	struct slot *s = container_of(timer, struct slot, later);
+
+	if (s->state == SLOT_READY || s->state == SLOT_RUNNING)
+		settler_start(s->keeper, s->loop_no);
+}
+
 static void on_report(struct slot *s, struct init_report *report, int fd)
 {
 	auto_close int root = fd;
@@ -213,6 +225,7 @@ static void on_report(struct slot *s, struct init_report *report, int fd)
 	} else if (s->state == SLOT_MAKING) {
 		s->root = take_fd(root);
 		s->state = SLOT_READY;
+		loop_timer_set(s->keeper->loop, &s->later, SETTLE_NS, on_settle);
 		pool_on_ready(&s->keeper->pool, s);
 	}
 }

@@ -60,8 +60,7 @@ struct slot {
 
 	struct slot_ask destroy;
 	uint64_t oom_kills; /* final count, once EXITED */
-	struct loop_timer retry;
-	unsigned retries;
+	struct loop_timer later;  /* CLEANING: try again; else: settle the disk */
 };
 
 /* A FREE slot. */

@@ -5,6 +5,7 @@
 #include <linux/capability.h>
 #include <linux/keyctl.h>
 #include <sched.h>
+#include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -42,6 +43,9 @@ int stage_isolate(const char **ret_what)
 	/* A terminal's signals are for the daemon, which tells the keeper by closing the socket. */
 	(void)setsid();
 	umask(022);
+	/* Machines inherit what is ignored. */
+	for (int signo = 1; signo < NSIG; signo++)
+		(void)signal(signo, SIG_DFL);
 	/* Machines inherit the session keyring; an empty one. Kernels without keys do without. */
 	(void)syscall(SYS_keyctl, KEYCTL_JOIN_SESSION_KEYRING, NULL);
 	*ret_what = "make a mount namespace";
@@ -108,6 +112,7 @@ static int mount_base(struct keeper *k, const char *path)
 	auto_close int fd = loopdev_attach(&k->loops, number, file, true);
 	if (fd < 0)
 		return fd;
+	(void)loopdev_set_direct(&k->loops, number);
 	snprintf(device, sizeof(device), RUN_NODES "/%s", loopdev_name(number).text);
 	return mount(device, RUN_BASE, "erofs", flags, NULL) < 0 ? -errno : 0;
 }

@@ -5,18 +5,15 @@
 #include <inttypes.h>
 #include <linux/capability.h>
 #include <sched.h>
-#include <signal.h>
 #include <stddef.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <sys/syscall.h>
-#include <sys/wait.h>
 #include <unistd.h>
 
 #include "base/fd.h"
 #include "base/privilege.h"
-
-#define STACK_SIZE 16384
+#include "keeper/aide.h"
 
 /* Shared with the child, which runs in this process's memory and descriptor table. */
 struct birth {
@@ -24,7 +21,6 @@ struct birth {
 	int to_parent; /* the child reports here */
 	int to_child;  /* ...and ends when this is closed or written */
 	int ns;
-	int err;
 	char pid[16]; /* of the child, as /proc counts */
 };
 
@@ -58,15 +54,18 @@ static int be_born(struct birth *b)
 	return 0;
 }
 
+/* Stays until the maps have been written: they are found through a living process. */
 static int run_child(void *data)
 {
 	struct birth *b = data;
-	char byte = 0;
+	char born = 1, byte;
 
-	b->err = be_born(b);
-	if (write(b->to_parent, &byte, 1) == 1)
+	int r = be_born(b);
+	if (r < 0)
+		born = 0;
+	if (write(b->to_parent, &born, 1) == 1)
 		(void)!read(b->to_child, &byte, 1);
-	_exit(0);
+	return r;
 }
 
 static int write_maps(const struct birth *b)
@@ -82,23 +81,21 @@ static int write_maps(const struct birth *b)
 	return fd_write_file(AT_FDCWD, path, map);
 }
 
-/* The child shares the descriptor table, so each end of the pipes exists once: closing its end to
- * end it would close it for both. A byte it is. */
+/* The child shares the descriptor table, so each end of the pipes exists once: closing an end to
+ * say something would close it for both. A byte it is. */
 static int raise_child(struct birth *b, int from_child, int end_child)
 {
-	static char stack[STACK_SIZE] __attribute__((aligned(16)));
-	char byte = 0;
-	int r = -EIO;
+	static struct aide aide;
+	char born = 0;
 
-	pid_t pid = clone(run_child, stack + STACK_SIZE, CLONE_VM | CLONE_FILES | SIGCHLD, b);
-	if (pid < 0)
-		return -errno;
-	if (read(from_child, &byte, 1) == 1)
-		r = b->err < 0 ? b->err : write_maps(b);
-	(void)!write(end_child, &byte, 1);
-	while (waitpid(pid, NULL, 0) < 0 && errno == EINTR)
-		;
-	return r;
+	int r = aide_start(&aide, run_child, b);
+	if (r < 0)
+		return r;
+	if (read(from_child, &born, 1) == 1 && born != 0)
+		r = write_maps(b);
+	(void)!write(end_child, &born, 1);
+	int failed = aide_join(&aide);
+	return failed < 0 ? failed : r;
 }
 
 int userns_new(uint32_t base)
