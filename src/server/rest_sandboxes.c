@@ -35,7 +35,7 @@ void rest_answer_no_sandbox(struct conn *conn)
 
 	if (r == 0 && rec.status == STORE_STOPPED)
 		http_answer_error(conn, 400, "SANDBOX_ALREADY_TERMINATED",
-			"The requested sandbox has already been terminated (%s)",
+			"The requested sandbox has already been terminated (end reason: %s)",
 			store_end_reason_name(rec.end_reason));
 	else
 		http_answer_error(conn, 404, "SANDBOX_NOT_FOUND",
