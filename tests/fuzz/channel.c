@@ -262,7 +262,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 	size--;
 	if (mode & SHORT_FORM) {
 		expand(data, size, &frames);
-		data = buf_data(&frames);
+		data = frames.len > 0 ? buf_data(&frames) : data;
 		size = frames.len;
 	}
 	whole = run(data, size, size + 1, mode);
