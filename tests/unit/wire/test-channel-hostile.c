@@ -10,8 +10,8 @@
 
 #include "base/fd.h"
 #include "base/mem.h"
-#include "wire/turns.h"
 #include "wire/channel.h"
+#include "wire/turns.h"
 
 #define OPEN 1 /* stands for: the channel lives on */
 

@@ -9,8 +9,8 @@
 #include <unistd.h>
 
 #include "base/mem.h"
-#include "wire/turns.h"
 #include "wire/channel.h"
+#include "wire/turns.h"
 
 #define TURNS 20000
 #define STREAMS 64
