@@ -201,14 +201,14 @@ static void test_limits(void **state)
 static void test_many_extensions(void **state)
 {
 	static const struct http1_request req = {.body = HTTP1_BODY_CHUNKED};
-	static char text[OUT_MAX];
+	auto_buf struct buf text = {.max = OUT_MAX};
 	static struct outcome o;
-	size_t len = 0;
 
 	for (int i = 0; i < 200; i++)
-		len += (size_t)sprintf(text + len, "3;some=extension;and=another\r\nabc\r\n");
-	len += (size_t)sprintf(text + len, "0\r\n\r\n");
-	read_body(&req, text, len, len, &o);
+		assert_int_equal(
+			buf_append_str(&text, "3;some=extension;and=another\r\nabc\r\n"), 0);
+	assert_int_equal(buf_append_str(&text, "0\r\n\r\n"), 0);
+	read_body(&req, (const char *)buf_data(&text), text.len, text.len, &o);
 	assert_int_equal(o.err, 0);
 	assert_true(o.done);
 	assert_int_equal(o.len, 600);

@@ -315,14 +315,14 @@ static void test_body_kinds(void **state)
 static void test_header_count(void **state)
 {
 	for (size_t extra = HTTP1_HEADERS_MAX - 1; extra <= HTTP1_HEADERS_MAX; extra++) {
-		static char head[HEAD_MAX];
-		size_t len = (size_t)sprintf(head, "%s", LINE HOST);
+		auto_buf struct buf head = {.max = HEAD_MAX};
 
+		assert_int_equal(buf_append_str(&head, LINE HOST), 0);
 		for (size_t i = 0; i < extra; i++)
-			len += (size_t)sprintf(head + len, "h%zu: v\r\n", i);
-		len += (size_t)sprintf(head + len, "\r\n");
-		check_verdict("header count", head, len,
-			extra < HTTP1_HEADERS_MAX ? (ssize_t)len : -E2BIG);
+			assert_int_equal(buf_printf(&head, "h%zu: v\r\n", i), 0);
+		assert_int_equal(buf_append_str(&head, "\r\n"), 0);
+		check_verdict("header count", (const char *)buf_data(&head), head.len,
+			extra < HTTP1_HEADERS_MAX ? (ssize_t)head.len : -E2BIG);
 	}
 }
 

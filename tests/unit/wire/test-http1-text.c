@@ -92,16 +92,15 @@ static void test_query(void **state)
 		struct http1_view query = text_view(cases[i].query);
 		struct http1_view key;
 		struct http1_view value;
-		char parts[100] = "";
+		auto_buf struct buf parts = {.max = 100};
 		size_t cursor = 0;
 
-		while (http1_query_next(&query, &cursor, &key, &value)) {
-			strncat(parts, key.data, key.len);
-			strcat(parts, ">");
-			strncat(parts, value.data, value.len);
-			strcat(parts, ";");
-		}
-		assert_string_equal(parts, cases[i].parts);
+		while (http1_query_next(&query, &cursor, &key, &value))
+			assert_int_equal(buf_printf(&parts, "%.*s>%.*s;", (int)key.len, key.data,
+						 (int)value.len, value.data),
+				0);
+		assert_int_equal(buf_append_byte(&parts, '\0'), 0);
+		assert_string_equal(buf_data(&parts), cases[i].parts);
 		assert_false(http1_query_next(&query, &cursor, &key, &value));
 	}
 }
