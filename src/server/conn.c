@@ -134,16 +134,11 @@ void http_answer_empty(struct conn *conn)
 	after_answer(conn);
 }
 
-void http_answer_error(struct conn *conn, int status, const char *code, const char *fmt, ...)
+static void answer_error_headers(struct conn *conn, int status, const char *headers,
+	const char *code, const char *message)
 {
-	auto_free char *message = NULL;
 	auto_buf struct buf b;
-	va_list ap;
 
-	va_start(ap, fmt);
-	if (vasprintf(&message, fmt, ap) < 0)
-		abort();
-	va_end(ap);
 	buf_init(&b, 65536);
 	(void)buf_append_str(&b, "{\"code\":");
 	(void)rpc_json_put_string(&b, code, strlen(code));
@@ -154,7 +149,19 @@ void http_answer_error(struct conn *conn, int status, const char *code, const ch
 	(void)buf_append_str(&b, ",\"message\":");
 	(void)rpc_json_put_string(&b, message, strlen(message));
 	(void)buf_append_str(&b, "}}");
-	http_answer(conn, status, (const char *)buf_data(&b), b.len);
+	http_answer_headers(conn, status, headers, (const char *)buf_data(&b), b.len);
+}
+
+void http_answer_error(struct conn *conn, int status, const char *code, const char *fmt, ...)
+{
+	auto_free char *message = NULL;
+	va_list ap;
+
+	va_start(ap, fmt);
+	if (vasprintf(&message, fmt, ap) < 0)
+		abort();
+	va_end(ap);
+	answer_error_headers(conn, status, NULL, code, message);
 }
 
 void http_answer_failure(struct conn *conn, const struct error *err)
@@ -196,8 +203,9 @@ bool http_check_upgrade(struct conn *conn)
 		return false;
 	}
 	if (version == NULL || !http1_view_eq(version, "13")) {
-		http_answer_error(conn, 400, "MALFORMED_REQUEST",
-			"Sec-WebSocket-Version must be 13");
+		/* RFC 6455 section 4.4: say which version would have done. */
+		answer_error_headers(conn, 400, "sec-websocket-version: 13\r\n",
+			"MALFORMED_REQUEST", "Sec-WebSocket-Version must be 13");
 		return false;
 	}
 	if (key == NULL || ws_accept_key(key->data, key->len, accept) < 0) {

@@ -212,12 +212,14 @@ void session_on_data(struct session *s)
 
 		if (conn->session != s) /* the session was freed meanwhile */
 			return;
+		/* Fragments may have been put aside although there is no event yet. */
+		if (more || ev.type == WS_EVENT_NONE)
+			buf_consume(in, used);
 		if (!more) {
 			if (need > in->len) /* one allocation for a large message */
 				(void)buf_reserve(in, need - in->len, NULL);
 			break;
 		}
-		buf_consume(in, used);
 	}
 	if (s->state == SESSION_CLOSED)
 		buf_clear(in);

@@ -22,6 +22,7 @@ static void input_free(struct input *in)
 	spool_done(&in->spool);
 	free(in->fixed_own);
 	free(in->error);
+	free(in->error_class);
 	if (in->in_table)
 		table_remove(&s->inputs, &in->entry);
 	if (in->proc != NULL)
@@ -89,7 +90,7 @@ static void send_failure(struct input *in)
 {
 	struct rpc_failure f = {
 		.context = in->error != NULL ? in->error : (char *)"the source of the data failed",
-		.constructor = (char *)"Error",
+		.constructor = in->error_class != NULL ? in->error_class : (char *)"Error",
 	};
 	auto_buf struct buf b;
 
@@ -272,6 +273,7 @@ void input_message(struct session *s, struct rpc_stream_message *m)
 	if (m->kind == RPC_STREAM_ERROR) {
 		in->failed = true;
 		in->error = take_ptr(m->error);
+		in->error_class = take_ptr(m->error_class);
 	}
 	if (in->cancelled)
 		input_free(in);

@@ -184,6 +184,7 @@ struct input {
 	bool failed;    /* the client's source failed: error has the text */
 	bool cancelled; /* the agent wants no more: swallow what still comes */
 	char *error;
+	char *error_class; /* its constructorName, or NULL */
 	bool bound;
 	struct channel_stream cs;
 	struct call *call; /* writeFile: fails with the source */
