@@ -68,6 +68,9 @@ def pytest_runtest_call(item):
 
 @pytest.hookimpl(wrapper=True)
 def pytest_runtest_setup(item):
+    for server in _servers:
+        if server.shared and server.process.poll() is not None:
+            pytest.fail(f"the server has ended by itself with {server.process.returncode}", False)
     with _limit(item):
         return (yield)
 
@@ -92,6 +95,8 @@ def running(**how):
     try:
         server.start()
         yield server
+        assert not server.shared or server.process.poll() is None, (
+            f"the server has ended by itself with {server.process.returncode}\n{server.tail()}")
         if server.process.poll() is None:
             status = server.stop()
             assert status == 0, f"SIGTERM must end the server with 0, got {status}\n{server.tail()}"
@@ -108,6 +113,7 @@ def running(**how):
 def server():
     """The server that most tests share."""
     with running(flags=["--log-level", "debug"]) as one:
+        one.shared = True
         yield one
 
 
@@ -123,7 +129,7 @@ def box(server):
     """One sandbox for all cheap tests of a file: its primary connection."""
     with server.create({"timeout": "20m", "labels": {"for": "module"}}) as rpc:
         yield rpc
-        server.delete(rpc.sandbox_id)
+    server.discard(rpc.sandbox_id)
 
 
 @pytest.fixture

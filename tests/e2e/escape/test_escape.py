@@ -65,7 +65,7 @@ NAMES = load_names()
 def neighbour(server):
     with server.create({"timeout": "20m", "labels": {"for": "neighbour"}}) as one:
         yield one
-        server.delete(one.sandbox_id)
+    server.discard(one.sandbox_id)
 
 
 @pytest.fixture(autouse=True)
@@ -104,7 +104,7 @@ def test_attempt(results, name, user):
 def box(server):
     with server.create({"timeout": "20m"}) as one:
         yield one
-        server.delete(one.sandbox_id)
+    server.discard(one.sandbox_id)
 
 
 @pytest.fixture(params=["app", "root"])
