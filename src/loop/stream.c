@@ -205,8 +205,7 @@ static int after_write(struct stream *s, int err)
 	}
 	if (s->out.len > s->out_high)
 		s->congested = true;
-	if (s->io.loop == NULL ||
-		(s->out.len > 0 && !s->flush) != ((s->io.events & EPOLLOUT) != 0))
+	if (s->io.loop == NULL || (s->out.len > 0 && !s->flush) != ((s->io.events & EPOLLOUT) != 0))
 		settle(s);
 	return s->ended ? s->error : 0;
 }
@@ -291,6 +290,8 @@ int stream_commit(struct stream *s, size_t len)
 	s->flush = s->out.len < FLUSH_NOW;
 	if (!s->flush)
 		return after_write(s, push(s));
+	if (s->out.len > s->out_high)
+		s->congested = true;
 	loop_defer(s->loop, &s->defer, on_deferred);
 	return 0;
 }
@@ -352,6 +353,8 @@ static void on_deferred(struct loop_defer *defer)
 		int err = push(s);
 		if (err < 0)
 			end(s, err);
+		else if (!maybe_drain(s))
+			return;
 	}
 	if (!s->ended) {
 		settle(s);

@@ -48,7 +48,7 @@ struct stream {
 	size_t out_high;
 	bool paused;    /* by the owner */
 	bool eof;       /* peer has ended its side */
-	bool flush;       /* committed bytes wait for the end of the turn */
+	bool flush;     /* committed bytes wait for the end of the turn */
 	bool closing;   /* close after the queue is sent */
 	bool congested; /* above out_high, on_drain owed */
 	bool reported;  /* on_close has been called or is no longer wanted */

@@ -564,6 +564,23 @@ static void test_large_commit_goes_at_once(void **state)
 	assert_true(f.s->out.len < len);
 }
 
+/* Congested by what waits for the end of the turn: on_drain comes when it has gone out there. */
+static void test_drain_at_end_of_turn(void **state)
+{
+	size_t len = OUT_HIGH + 1;
+	uint8_t *p = stream_reserve(f.s, len);
+
+	assert_non_null(p);
+	memset(p, 'x', len);
+	assert_int_equal(stream_commit(f.s, len), 0);
+	assert_int_equal(f.s->out.len, len);
+	assert_true(stream_congested(f.s));
+	run_for(2);
+	assert_int_equal(f.s->out.len, 0);
+	assert_int_equal(f.drains, 1);
+	assert_false(stream_congested(f.s));
+}
+
 /* A close right behind a commit loses nothing. */
 static void test_close_behind_commit(void **state)
 {
@@ -838,6 +855,7 @@ int main(void)
 		unix_test(test_full_queue_refuses),
 		unix_test(test_reserve_and_commit),
 		unix_test(test_large_commit_goes_at_once),
+		unix_test(test_drain_at_end_of_turn),
 		unix_test(test_close_behind_commit),
 		unix_test(test_free_in_on_drain),
 		unix_test(test_write_error),
