@@ -10,12 +10,12 @@
 
 #define TOKEN_MAX 128
 
-static int read_token(const char *state_dir, char **ret_token, struct error *ret_err)
+static int read_token(const char *state_dir, char ret_token[TOKEN_MAX], struct error *ret_err)
 {
 	auto_free char *path = mem_printf("%s/token", state_dir);
 	auto_free char *text = NULL;
 	size_t len;
-	int r = fd_read_file(AT_FDCWD, path, TOKEN_MAX, &text, &len);
+	int r = fd_read_file(AT_FDCWD, path, TOKEN_MAX - 1, &text, &len);
 
 	if (r < 0)
 		return error_set(ret_err, r, "", "cannot read %s: %s%s", path, strerror(-r),
@@ -23,7 +23,8 @@ static int read_token(const char *state_dir, char **ret_token, struct error *ret
 	text[strcspn(text, "\r\n")] = '\0';
 	if (strncmp(text, "ddo_", 4) != 0)
 		return error_set(ret_err, -EINVAL, "", "%s holds no token", path);
-	*ret_token = take_ptr(text);
+	memcpy(ret_token, text, strlen(text) + 1);
+	mem_wipe(text, len);
 	return 0;
 }
 
@@ -39,13 +40,13 @@ int cli_run_env(const struct cli_call *call)
 	struct config config;
 	struct endpoint endpoint = {0};
 	struct error err = {0};
-	char *token = NULL;
+	char token[TOKEN_MAX] = "";
 	int r = cli_load_config(call, &config, &err);
 
 	if (r == 0)
 		r = endpoint_read(config.state_dir, &endpoint, &err);
 	if (r == 0)
-		r = read_token(config.state_dir, &token, &err);
+		r = read_token(config.state_dir, token, &err);
 	config_done(&config);
 	if (r < 0)
 		return cli_fail(&err);
@@ -53,7 +54,6 @@ int cli_run_env(const struct cli_call *call)
 	print_export("DENO_SANDBOX_ENDPOINT", endpoint.url);
 	print_export("DENO_DEPLOY_ENDPOINT", endpoint.url);
 	print_export("DENO_SANDBOX_BASE_DOMAIN", endpoint.domain);
-	mem_wipe(token, strlen(token));
-	free(token);
+	mem_wipe(token, sizeof(token));
 	return CLI_OK;
 }

@@ -1,4 +1,5 @@
 /* warren image build | list. */
+#include <assert.h>
 #include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
@@ -34,6 +35,7 @@ int cli_run_image_build(const struct cli_call *call)
 	config_done(&config);
 	if (r < 0)
 		return cli_fail(&err);
+	assert(builder != NULL && image_dir != NULL);
 	execve(builder, (char *[]){builder, (char *)"--image-dir", image_dir, NULL}, call->envp);
 	fprintf(stderr, "warren: cannot start %s: %s\n", builder, strerror(errno));
 	return CLI_FAILURE;

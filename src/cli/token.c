@@ -112,7 +112,7 @@ int cli_run_token_create(const struct cli_call *call)
 	const char *name = cli_value(call, "name");
 	char text[STORE_TOKEN_TEXT_SIZE] = "";
 	struct store *store = NULL;
-	struct store_token token;
+	struct store_token token = {0};
 	struct store_org org;
 	struct error err = {0};
 	int64_t expires_ms = 0;

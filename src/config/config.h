@@ -25,23 +25,23 @@
 
 struct config {
 	char *state_dir; /* state-dir, absolute */
-	char *listen;	 /* listen: ADDR:PORT; port 0: any free one */
+	char *listen;    /* listen: ADDR:PORT; port 0: any free one */
 	char *isolation; /* isolation: auto | microvm | gvisor | namespace */
 	char *image_dir; /* image-dir, absolute */
-	char *regions;	 /* regions: comma-separated three-letter codes; the first is the default */
-	char *user;	 /* user: account warrend becomes */
+	char *regions;   /* regions: comma-separated three-letter codes; the first is the default */
+	char *user;      /* user: account warrend becomes */
 	char *log_level; /* log-level: error | warn | info | debug */
-	char *public_url;	 /* public-url: base of absolute links in answers; "": from Host */
+	char *public_url;        /* public-url: base of absolute links in answers; "": from Host */
 	int64_t max_lifetime_ms; /* max-lifetime */
 	int64_t stopped_retention_ms; /* stopped-retention: how long ended sandboxes stay listed */
-	int64_t max_sandboxes;	      /* max-sandboxes: per organisation */
-	int64_t pool;		      /* pool: ready machines kept */
-	int64_t prepared;	      /* prepared: half-made machines kept */
-	int64_t pids_max;	      /* pids-max: processes in a sandbox */
-	int64_t max_message;	      /* max-message: bytes of a WebSocket message */
-	int64_t spool_max;	 /* spool-max: bytes of unread client data kept per connection */
+	int64_t max_sandboxes;        /* max-sandboxes: per organisation */
+	int64_t pool;                 /* pool: ready machines kept */
+	int64_t prepared;             /* prepared: half-made machines kept */
+	int64_t pids_max;             /* pids-max: processes in a sandbox */
+	int64_t max_message;          /* max-message: bytes of a WebSocket message */
+	int64_t spool_max;       /* spool-max: bytes of unread client data kept per connection */
 	int64_t max_connections; /* max-connections */
-	bool insecure_listen;	 /* allow-namespace-on-network: listen beyond loopback at namespace
+	bool insecure_listen;    /* allow-namespace-on-network: listen beyond loopback at namespace
 				    level */
 	/* derived */
 	char region_list[CONFIG_REGIONS_MAX][4];
@@ -70,7 +70,7 @@ void config_help(FILE *out);
 /* What a program may want to say about a key. All strings are static. */
 struct config_key_info {
 	const char *name;
-	const char *arg;	   /* stands for the value in help; NULL for yes-or-no keys */
+	const char *arg;           /* stands for the value in help; NULL for yes-or-no keys */
 	const char *default_value; /* as it would be written in the file */
 	const char *help;
 };
