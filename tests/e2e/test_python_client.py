@@ -229,7 +229,7 @@ def test_read_file_below_the_limit_of_the_client(sandbox):
 
 def test_read_file_above_the_limit_is_an_error_not_the_end(sandbox):
     bash(sandbox, "head -c 2000000 /dev/zero > toobig")
-    with pytest.raises(Exception, match="RangeError.*2000000|2000000.*RangeError"):
+    with pytest.raises(Exception, match="RangeError.*1048576"):
         sandbox.fs.read_file("toobig")
     assert sandbox.fs.read_text_file("t.txt"), "the connection goes on"
 

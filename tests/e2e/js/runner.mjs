@@ -8,12 +8,10 @@ import process from "node:process";
 const [clientDir, casesFile] = process.argv.slice(2);
 const client = await import(pathToFileURL(`${clientDir}/node_modules/@deno/sandbox/esm/mod.js`));
 const { makeCases } = await import(pathToFileURL(casesFile));
-const runtime = globalThis.Deno ? "deno" : "node";
 
 let shared;
 const tools = {
   ...client,
-  runtime,
   // One sandbox for all cases that leave it as they found it.
   async shared() {
     shared ??= await client.Sandbox.create();
