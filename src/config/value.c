@@ -304,6 +304,9 @@ static int set_path(struct config *c, const struct config_key *key, const char *
 		path[len - 1] = '\0';
 	if (strlen(path) > PATH_MAX - 256)
 		return error_set(ret_err, -ENAMETOOLONG, "", "the path is too long");
+	/* Again: the working folder is part of it now, and slashes at the end are not. */
+	if (check_text(path, ret_err) < 0)
+		return -EINVAL;
 	free(*member);
 	*member = take_ptr(path);
 	return 0;

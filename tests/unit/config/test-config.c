@@ -188,6 +188,7 @@ static void test_bad_values(void **state)
 		{"--max-message=9999999TiB", "--max-message", "1MiB to"},
 		{"--state-dir=", "--state-dir", "absolute"},
 		{"--state-dir=/a\nb", "--state-dir", "control character"},
+		{"--state-dir=/a //", "--state-dir", "blank"},
 		{"--state-dir=/a ;b", "--state-dir", "comment"},
 		{"--public-url=ftp://x", "--public-url", "http://"},
 		{"--public-url=https://", "--public-url", "host name"},
