@@ -165,6 +165,7 @@ static int parse_list_query(const struct http1_view *query, bool paged, struct l
 	struct error *err)
 {
 	struct http1_view key, value;
+	auto_free char *cursor = NULL;
 	size_t at = 0;
 	int r = label_filter_parse(query, &q->filter, err);
 
@@ -178,7 +179,8 @@ static int parse_list_query(const struct http1_view *query, bool paged, struct l
 			return error_set(err, -EINVAL, "MALFORMED_REQUEST",
 				"the query is not well encoded");
 		if (http1_view_eq(&key, "cursor")) { /* of several the last one counts */
-			r = parse_cursor(text, q, err);
+			free(cursor);
+			cursor = take_ptr(text);
 			continue;
 		}
 		q->limit = (unsigned)strtoul(text, NULL, 10);
@@ -187,7 +189,7 @@ static int parse_list_query(const struct http1_view *query, bool paged, struct l
 			return error_set_field(err, -EINVAL, "MALFORMED_REQUEST", "limit",
 				"limit: must be between 1 and 100");
 	}
-	return r;
+	return r == 0 && cursor != NULL ? parse_cursor(cursor, q, err) : r;
 }
 
 static int on_record(const struct store_sandbox *rec, void *data)
