@@ -322,6 +322,8 @@ class WebSocket:
 
     def close(self, code=None, reason=b""):
         """Closing handshake from our side; returns the code of the server's close frame."""
+        if self.wire.sock.fileno() < 0:
+            return self.close_code
         payload = b"" if code is None else struct.pack(">H", code) + reason
         try:
             if not self.close_sent:

@@ -138,7 +138,7 @@ def test_organisations_do_not_see_each_other(server):
             response = httpx.request(method, server.url + path, headers=other, json=body)
             check_error(response, 404, "SANDBOX_NOT_FOUND")
         assert rpc.sh("echo alive") == "alive\n"
-        server.delete(id)
+    server.delete(id)
 
 
 # --- create ------------------------------------------------------------------------------------
@@ -163,7 +163,7 @@ def test_accepted_configurations(server, config):
         if config and config.get("env"):
             for key, value in config["env"].items():
                 assert rpc.call("envGet", {"key": key}) == value
-        server.delete(rpc.sandbox_id)
+    server.delete(rpc.sandbox_id)
 
 
 def test_javascript_dialect(server):
@@ -189,7 +189,7 @@ def test_latin1_and_utf8_configurations(server):
 
 
 BAD_CONFIGS = [
-    ("[]", "x-deno-sandbox-config"), ("5", "x-deno-sandbox-config"), ("", None),
+    ("[]", "x-deno-sandbox-config"), ("5", "x-deno-sandbox-config"),
     ("{", "x-deno-sandbox-config"), ('{"memory_mb":}', "x-deno-sandbox-config"),
     ("null", "x-deno-sandbox-config"), ('{"a":1}{"b":2}', "x-deno-sandbox-config"),
     ("[" * 5000, "x-deno-sandbox-config"),
@@ -233,8 +233,6 @@ BAD_CONFIGS = [
 @pytest.mark.parametrize("config,field", BAD_CONFIGS,
                          ids=lambda v: json.dumps(v)[:50] if not isinstance(v, str) else v[:30] or "empty")
 def test_bad_configurations_name_the_field(server, config, field):
-    if field is None:
-        pytest.skip("an empty header is as good as none")
     refusal = refused(server, config)
     assert refusal.status == 400, refusal
     assert refusal.json["code"] == "MALFORMED_REQUEST"
@@ -343,8 +341,8 @@ def three(server):
     assert server.delete(made[0].sandbox_id).status_code // 100 == 2
     yield mark, [rpc.sandbox_id for rpc in made]
     for rpc in made:
-        server.delete(rpc.sandbox_id)
         rpc.close()
+        server.discard(rpc.sandbox_id)
 
 
 @pytest.mark.parametrize("path", ["/api/v2/sandboxes", "/api/v3/sandboxes", "/v2/sandboxes"])
