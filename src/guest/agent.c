@@ -32,6 +32,7 @@ void agent_config_default(struct agent_config *config)
 {
 	*config = (struct agent_config){
 		.oom_score_adj = 500,
+		.oom_fd = -EBADF,
 		.requests_max = 4096,
 		.processes_max = 4096,
 		.results_max = 65536,
@@ -297,6 +298,7 @@ int agent_init(struct agent *agent, struct loop *loop, int fd, const struct agen
 	int r;
 
 	*agent = (struct agent){.config = *config, .loop = loop, .null_fd = -EBADF};
+	oom_score_open(&agent->oom_score, config->oom_fd, config->oom_score_adj);
 	environment_init(&agent->env);
 	table_init(&agent->requests);
 	table_init(&agent->processes);
@@ -341,4 +343,5 @@ void agent_done(struct agent *agent)
 	table_done(&agent->requests);
 	table_done(&agent->processes);
 	agent->null_fd = fd_close(agent->null_fd);
+	oom_score_close(&agent->oom_score);
 }

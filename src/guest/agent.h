@@ -18,6 +18,7 @@
 #include "base/list.h"
 #include "base/table.h"
 #include "guest/environment.h"
+#include "guest/oom_score.h"
 #include "loop/loop.h"
 #include "rpc/methods.h"
 #include "wire/channel.h"
@@ -28,7 +29,8 @@ struct agent_config {
 	gid_t gid;
 	bool become;            /* children change to uid and gid */
 	bool init;              /* first process of its namespace: at the end kill everything */
-	int oom_score_adj;      /* given to children; 0: leave */
+	int oom_score_adj;      /* of children; 0: leave */
+	int oom_fd;             /* as for oom_score_open(); taken over by agent_init() */
 	struct rlimit nofile;   /* given to children; rlim_max 0: leave */
 	unsigned requests_max;  /* open at the same time */
 	unsigned processes_max; /* spawned and running */
@@ -44,6 +46,7 @@ struct agent {
 	struct loop *loop;
 	struct channel channel;
 	struct environment env;
+	struct oom_score oom_score;
 	int null_fd;
 
 	struct table requests;  /* open requests by id */

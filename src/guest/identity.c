@@ -119,16 +119,36 @@ int identity_assume(const char *user, uid_t uid, gid_t gid, const char *group_fi
 	return r < 0 ? r : privilege_not_dumpable();
 }
 
+/* The launcher may have taken some rights for good (over the clock, say): what is left counts. */
+static int permitted(uint64_t *ret_caps)
+{
+	struct __user_cap_header_struct header = {.version = _LINUX_CAPABILITY_VERSION_3};
+	struct __user_cap_data_struct data[2];
+
+	if (syscall(SYS_capget, &header, data) < 0)
+		return -errno;
+	*ret_caps = (uint64_t)data[1].permitted << 32 | data[0].permitted;
+	return 0;
+}
+
+static int set_caps(uint64_t effective)
+{
+	uint64_t have = 0;
+	int r = permitted(&have);
+
+	if (r < 0)
+		return r;
+	if ((have & CAPS_ALWAYS) != CAPS_ALWAYS)
+		return -EPERM;
+	return privilege_set_caps(effective & have, (CAPS_ALWAYS | CAPS_RAISED) & have, 0);
+}
+
 int identity_raise(void)
 {
-	return privilege_set_caps(CAPS_ALWAYS | CAPS_RAISED, CAPS_ALWAYS | CAPS_RAISED, 0);
+	return set_caps(CAPS_ALWAYS | CAPS_RAISED);
 }
 
 int identity_lower(void)
 {
-	int r = privilege_set_caps(CAPS_ALWAYS, CAPS_ALWAYS | CAPS_RAISED, 0);
-
-	/* At the namespace level the launcher has taken the rights over clock and host name for
-	 * good; raising is then refused. */
-	return r == -EPERM ? privilege_set_caps(CAPS_ALWAYS, CAPS_ALWAYS, 0) : r;
+	return set_caps(CAPS_ALWAYS);
 }

@@ -5,18 +5,14 @@
  * signals are blocked until it has the dispositions of the new program.
  */
 #include <errno.h>
-#include <fcntl.h>
 #include <limits.h>
 #include <sched.h>
 #include <signal.h>
-#include <stdio.h>
 #include <string.h>
-#include <sys/fsuid.h>
 #include <sys/prctl.h>
 #include <sys/syscall.h>
 #include <unistd.h>
 
-#include "base/fd.h"
 #include "guest/agent.h"
 #include "guest/launch.h"
 
@@ -53,6 +49,13 @@ static int exec_path(const char *path)
 	return errno;
 }
 
+/* Most folders of PATH do not have the file, and execve(2) sets a whole process up before it
+ * notices. The ids are the user's by now, the real ones too. */
+static int try_path(const char *path)
+{
+	return access(path, F_OK) < 0 ? errno : exec_path(path);
+}
+
 /* The folders of PATH in turn, with the rules of execvp(3): a file that may not be executed does
  * not end the search, but is what is reported when nothing else is found. */
 static int exec_search(const char *command, const char *search)
@@ -70,7 +73,7 @@ static int exec_search(const char *command, const char *search)
 			if (len > 0)
 				child.path[len++] = '/';
 			memcpy(child.path + len, command, command_len + 1);
-			e = exec_path(child.path);
+			e = try_path(child.path);
 		}
 		if (e == EACCES)
 			err = e;
@@ -154,26 +157,6 @@ static int child_main(void *unused)
 	_exit(127);
 }
 
-/* The kernel should pick the user's processes before the agent. Done from here, since the child's
- * files in /proc were not its own before exec. A program with more rights than its user (sudo)
- * belongs to root; so do the files then. */
-static void raise_oom_score(const struct agent_config *config, pid_t pid)
-{
-	char path[40], value[16];
-	int r;
-
-	if (config->oom_score_adj == 0)
-		return;
-	snprintf(path, sizeof(path), "/proc/%d/oom_score_adj", (int)pid);
-	snprintf(value, sizeof(value), "%d", config->oom_score_adj);
-	r = fd_write_file(AT_FDCWD, path, value);
-	if (r == -EACCES && config->become) {
-		setfsuid(0);
-		fd_write_file(AT_FDCWD, path, value);
-		setfsuid(config->uid);
-	}
-}
-
 int launch_program(struct agent *agent, const struct launch *launch, pid_t *ret_pid,
 	enum launch_step *ret_step)
 {
@@ -187,15 +170,16 @@ int launch_program(struct agent *agent, const struct launch *launch, pid_t *ret_
 	child.err = 0;
 	sigfillset(&all);
 	sigprocmask(SIG_SETMASK, &all, &old);
+	oom_score_raise(&agent->oom_score);
 	pid = clone(child_main, stack + sizeof(stack), CLONE_VM | CLONE_VFORK | SIGCHLD, NULL);
 	err = pid < 0 ? errno : child.err;
+	oom_score_restore(&agent->oom_score);
 	sigprocmask(SIG_SETMASK, &old, NULL);
 	if (err) {
 		/* A child that failed is reaped as one that nobody knows. */
 		*ret_step = child.step;
 		return -err;
 	}
-	raise_oom_score(&agent->config, pid);
 	*ret_pid = pid;
 	return 0;
 }

@@ -1,15 +1,19 @@
 /*
  * warren-agent: first process of a sandbox. Descriptor 3 is the channel to the daemon; everything
- * else comes through it. The launcher has made the mounts, the namespaces and the system call
- * filter. A message goes to standard error only while starting; later there is nobody to read it.
+ * else comes through it. Descriptor 4 may be our /proc/self/oom_score_adj, open for reading and
+ * writing: a launcher that made our files in /proc somebody else's opens it first. The launcher has
+ * made the mounts, the namespaces and the system call filter. A message goes to standard error only
+ * while starting; later there is nobody to read it.
  */
 #include <errno.h>
 #include <fcntl.h>
 #include <limits.h>
+#include <linux/magic.h>
 #include <signal.h>
 #include <stdio.h>
 #include <string.h>
 #include <sys/stat.h>
+#include <sys/statfs.h>
 #include <unistd.h>
 
 #include "base/fd.h"
@@ -19,6 +23,7 @@
 #include "loop/loop.h"
 
 #define CHANNEL_FD 3
+#define OOM_FD 4
 #define USER_NAME "app"
 #define USER_ID 1000
 #define USER_HOME "/home/app"
@@ -56,14 +61,26 @@ static int close_standard(void)
 	return 0;
 }
 
-static int check_descriptors(void)
+/* What the launcher opened for us, since our own files in /proc may be closed to us. */
+static int check_oom_fd(void)
+{
+	struct statfs fs;
+
+	if (fstatfs(OOM_FD, &fs) == 0 && fs.f_type == PROC_SUPER_MAGIC &&
+		fd_set_cloexec(OOM_FD, true) == 0)
+		return OOM_FD;
+	close(OOM_FD);
+	return open("/proc/self/oom_score_adj", O_RDWR | O_CLOEXEC);
+}
+
+static int check_descriptors(struct agent_config *config)
 {
 	struct stat st;
 	int r;
 
 	if (fstat(CHANNEL_FD, &st) < 0)
 		return -errno;
-	r = fd_close_from(CHANNEL_FD + 1);
+	r = fd_close_from(OOM_FD + 1);
 	if (r < 0)
 		return r;
 	/* Low numbers must be taken: what is opened later may not become a standard stream. */
@@ -71,6 +88,7 @@ static int check_descriptors(void)
 		if (fcntl(i, F_GETFD) < 0 && open("/dev/null", O_RDWR) != i)
 			return -EBADF;
 	}
+	config->oom_fd = check_oom_fd();
 	return fd_set_cloexec(CHANNEL_FD, true);
 }
 
@@ -101,7 +119,7 @@ static int prepare(struct agent_config *config)
 	r = privilege_not_dumpable();
 	if (r < 0)
 		return report("dumpable", r);
-	r = check_descriptors();
+	r = check_descriptors(config);
 	if (r < 0)
 		return report("descriptors", r);
 	r = reset_signals();

@@ -62,12 +62,12 @@ static void out_done(struct source *source, int err)
 static int open_pipe(int own, int child, int *ret_own, int *ret_child)
 {
 	int fds[2];
-	int r;
 
 	if (pipe2(fds, O_CLOEXEC) < 0)
 		return -errno;
-	r = fd_set_nonblock(fds[own], true);
-	if (r < 0) {
+	if (fcntl(fds[own], F_SETFL, O_NONBLOCK) < 0) {
+		int r = -errno;
+
 		fd_close(fds[0]);
 		fd_close(fds[1]);
 		return r;

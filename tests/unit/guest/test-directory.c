@@ -98,9 +98,11 @@ static void make_files(const struct guest *g, const char *dir, unsigned count)
 	auto_close int fd = open(path, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
 	char name[32];
 
-	for (unsigned i = 0; i < count; i++) {
+	/* Names of one file: making many inodes can take a file system long. */
+	assert_int_equal(mknodat(fd, "file-0", S_IFREG | 0644, 0), 0);
+	for (unsigned i = 1; i < count; i++) {
 		snprintf(name, sizeof(name), "file-%u", i);
-		assert_int_equal(mknodat(fd, name, S_IFREG | 0644, 0), 0);
+		assert_int_equal(linkat(fd, "file-0", fd, name, 0), 0);
 	}
 }
 
@@ -253,12 +255,12 @@ static void test_remove_deep(void **state)
 
 	make_dir(g, "deep");
 	fd = open(top, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-	for (int i = 0; i < 600; i++) {
+	for (int i = 0; i < 250; i++) {
 		int next;
 
 		assert_int_equal(mkdirat(fd, "a-name-of-some-length", 0755), 0);
-		assert_int_equal(mkdirat(fd, "sibling", 0755), 0);
-		assert_int_equal(mknodat(fd, "file", S_IFREG | 0644, 0), 0);
+		if (i % 10 == 0)
+			assert_int_equal(mkdirat(fd, "sibling", 0755), 0);
 		next = openat(fd, "a-name-of-some-length", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
 		assert_true(next >= 0);
 		close(fd);
@@ -280,10 +282,10 @@ static void test_remove_large(void **state)
 	char name[32];
 
 	make_dir(g, "many");
-	for (int i = 0; i < 20; i++) {
+	for (int i = 0; i < 16; i++) {
 		snprintf(name, sizeof(name), "many/%d", i);
 		make_dir(g, name);
-		make_files(g, name, 2000);
+		make_files(g, name, 1000);
 	}
 	a = guest_send(g, RPC_REMOVE, &params);
 	while (!a->done) {
@@ -291,7 +293,7 @@ static void test_remove_large(void **state)
 		answered++;
 	}
 	assert_false(a->failed);
-	assert_true(answered >= 10);
+	assert_true(answered >= 5);
 	assert_false(exists(g, "many"));
 }
 
