@@ -233,7 +233,7 @@ static int start(struct keeper *k, const struct options *o, const char **ret_wha
 	raise_files();
 	k->uid_base = o->uid_base;
 	seccomp_build(&k->filter, SECCOMP_SET_MACHINE);
-	int r = stage_isolate(ret_what);
+	int r = stage_isolate(o->state_fd, ret_what);
 	if (r == 0)
 		r = state_open(&k->state, o->state_fd, LOCK_WAIT_MS, ret_what);
 	if (r == 0)

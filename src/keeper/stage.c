@@ -38,7 +38,17 @@
 		BIT(CAP_DAC_READ_SEARCH) | BIT(CAP_FOWNER) | BIT(CAP_FSETID) | \
 		BIT(CAP_LINUX_IMMUTABLE))
 
-int stage_isolate(const char **ret_what)
+/* The old namespace may end at any time, for the daemon leaves it, too; then no path leads through
+ * it any more. The working folder moves along into the new one by itself. */
+static int enter_namespace(int state_fd)
+{
+	if (fchdir(state_fd) < 0 || unshare(CLONE_NEWNS) < 0)
+		return -errno;
+	auto_close int here = open(".", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+	return here < 0 || dup3(here, state_fd, O_CLOEXEC) < 0 ? -errno : 0;
+}
+
+int stage_isolate(int state_fd, const char **ret_what)
 {
 	/* A terminal's signals are for the daemon, which tells the keeper by closing the socket. */
 	(void)setsid();
@@ -49,8 +59,9 @@ int stage_isolate(const char **ret_what)
 	/* Machines inherit the session keyring; an empty one. Kernels without keys do without. */
 	(void)syscall(SYS_keyctl, KEYCTL_JOIN_SESSION_KEYRING, NULL);
 	*ret_what = "make a mount namespace";
-	if (unshare(CLONE_NEWNS) < 0)
-		return -errno;
+	int r = enter_namespace(state_fd);
+	if (r < 0)
+		return r;
 	/* Slave rather than private: what is unmounted on the host must not live on in here, else
 	 * its device stays busy. Nothing goes the other way. */
 	if (mount(NULL, "/", NULL, MS_REC | MS_SLAVE, NULL) < 0)

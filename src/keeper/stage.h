@@ -3,8 +3,9 @@
 
 #include "keeper/keeper.h"
 
-/* A session, a keyring, a mount namespace of its own. Everything it mounts ends with it. */
-int stage_isolate(const char **ret_what);
+/* A session, a keyring, a mount namespace of its own. Everything it mounts ends with it. The folder
+ * state_fd, which keeps its number, and the working folder are the state folder in there. */
+int stage_isolate(int state_fd, const char **ret_what);
 /* The run folder (run.h) as working directory: base image mounted, agent copied. Needs k->state and
  * k->loops.nodes comes from it. */
 int stage_run_folder(struct keeper *k, const char **ret_what);
