@@ -171,6 +171,7 @@ static void fill_record(struct sandbox *sb, struct sandbox_create *c)
 	rec->status = STORE_STARTING;
 	rec->session = o->session;
 	rec->created_ms = now;
+	sb->unbounded = o->stop_at_ms == 0;
 	rec->stop_at_ms = o->stop_at_ms != 0 && o->stop_at_ms < longest ? o->stop_at_ms : longest;
 	rec->label_count = o->label_count;
 	for (size_t i = 0; i < o->label_count; i++) {

@@ -209,7 +209,7 @@ static void on_exited(struct machine *m, int status, uint64_t oom_kills, void *d
 			WEXITSTATUS(status));
 	if (sb->state == SANDBOX_RUNNING) {
 		bool oom = WIFSIGNALED(status) && WTERMSIG(status) == SIGKILL &&
-			   oom_kills > sb->oom_counted;
+			   oom_kills > sb->oom_seen;
 
 		sandbox_end(sb, oom ? STORE_END_OOM : STORE_END_CRASHED, detail);
 		return;
@@ -306,7 +306,7 @@ int sandbox_extend(struct sandbox *sb, int64_t requested_ms, int64_t *ret_stop_a
 
 	if (requested_ms <= now)
 		return -ERANGE;
-	if (stop_at < sb->record.stop_at_ms)
+	if (!sb->unbounded && stop_at < sb->record.stop_at_ms)
 		stop_at = sb->record.stop_at_ms;
 	if (stop_at != sb->record.stop_at_ms) {
 		int r = store_sandbox_set_stop_at(sb->all->params.store, sb->record.id, stop_at);
@@ -314,6 +314,7 @@ int sandbox_extend(struct sandbox *sb, int64_t requested_ms, int64_t *ret_stop_a
 		if (r < 0)
 			return r;
 		sb->record.stop_at_ms = stop_at;
+		sb->unbounded = false;
 		sandbox_arm_stop(sb);
 	}
 	*ret_stop_at_ms = stop_at;

@@ -102,7 +102,8 @@ void sandbox_detach(struct sandbox_client *client);
 /* Ends a sandbox; the first reason wins. detail may be NULL. */
 void sandbox_end(struct sandbox *sb, enum store_end_reason reason, const char *detail);
 /* Moves the end to requested_ms, never earlier than it is now, never beyond the longest life time
- * from now. 0 or -ERANGE when requested_ms is no future time. */
+ * from now. The first call for a session sandbox gives it an end beside its creator's. 0 or
+ * -ERANGE when requested_ms is no future time. */
 int sandbox_extend(struct sandbox *sb, int64_t requested_ms, int64_t *ret_stop_at_ms);
 
 /* --- calling the agent ------------------------------------------------------------------------ */

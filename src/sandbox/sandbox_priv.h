@@ -32,6 +32,7 @@ struct sandbox {
 	struct sandbox_create *create; /* who waits for it, while CONFIGURING or earlier */
 	struct store_sandbox record;
 	bool recorded;
+	bool unbounded; /* nobody asked for an end: stop_at_ms is only the longest life time */
 	struct list clients;
 	struct table calls; /* struct sandbox_call by request id */
 	struct sandbox_call configure;
@@ -41,7 +42,9 @@ struct sandbox {
 
 	struct table oom_verdicts;
 	struct list oom_queries;
-	uint64_t oom_counted; /* kills already given to a process */
+	uint64_t oom_seen;    /* kills the kernel had counted when last read */
+	uint64_t oom_seen_at; /* when it last rose: monotonic ns */
+	uint64_t oom_claimable; /* of them, not yet given to a process */
 	bool oom_reading;     /* machine_get_usage() is under way */
 };
 

@@ -11,6 +11,7 @@
 #include <netinet/in.h>
 #include <stdio.h>
 #include <string.h>
+#include <sys/file.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
 #include <sys/wait.h>
@@ -41,6 +42,7 @@ struct daemon {
 	struct loop_child keeper;
 	struct loop_timer stop_timer;
 	int state_fd;
+	int lock_fd; /* held for life: one server a state folder */
 	int spool_fd;
 	int listen_fd;
 	int keeper_sock;
@@ -115,6 +117,23 @@ static void describe_address(struct daemon *d, const struct sockaddr *sa)
 	}
 }
 
+/* Before anything is read or changed: the records of a server that runs are no wreck to clear up. */
+static int lock_state(struct daemon *d, struct error *err)
+{
+	auto_close int fd = openat(d->state_fd, "lock",
+		O_RDWR | O_CREAT | O_NOFOLLOW | O_CLOEXEC, 0600);
+
+	if (fd < 0)
+		return error_set(err, -errno, "", "cannot open the file \"lock\" in %s: %s",
+			d->config.state_dir, strerror(errno));
+	if (flock(fd, LOCK_EX | LOCK_NB) < 0)
+		return error_set(err, -errno, "", errno == EWOULDBLOCK ?
+			"another server is using the state folder %s" :
+			"cannot lock the state folder %s", d->config.state_dir);
+	d->lock_fd = take_fd(fd);
+	return 0;
+}
+
 static int open_listener(struct daemon *d, struct error *err)
 {
 	struct sockaddr_storage sa = {0};
@@ -187,6 +206,8 @@ static int take_from_root(struct daemon *d, struct error *err)
 	r = stages_user(d->config.user, &uid, &gid, err);
 	if (r == 0)
 		r = stages_prepare_state(d->config.state_dir, uid, gid, &d->state_fd, err);
+	if (r == 0)
+		r = lock_state(d, err);
 	if (r == 0)
 		r = open_listener(d, err);
 	if (r == 0)
@@ -392,6 +413,7 @@ static int serve(struct daemon *d)
 	loop_free(d->loop);
 	fd_close(d->spool_fd);
 	fd_close(d->state_fd);
+	fd_close(d->lock_fd);
 	return code;
 }
 
@@ -399,6 +421,7 @@ int main(int argc, char **argv, char **envp)
 {
 	struct daemon d = {
 		.state_fd = -EBADF,
+		.lock_fd = -EBADF,
 		.spool_fd = -EBADF,
 		.listen_fd = -EBADF,
 		.keeper_sock = -EBADF,
