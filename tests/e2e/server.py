@@ -195,13 +195,9 @@ class Server:
                              f"{tree_of(self.process.pid)}")
 
     def agents(self):
-        """Host pids of the running agents."""
-        out = []
-        for pid in tree_of(self.process.pid):
-            with contextlib.suppress(OSError):
-                if os.readlink(f"/proc/{pid}/exe").endswith("/warren-agent"):
-                    out.append(pid)
-        return out
+        """Host pids of the agents, also of sandboxes that wait in a pool."""
+        return {pid for pid in tree_of(self.process.pid)
+                if _read(f"/proc/{pid}/cmdline").split("\0")[0] == "warren-agent"}
 
     def stop(self, sig=signal.SIGTERM, timeout=30):
         """Ends it; returns the exit status."""
