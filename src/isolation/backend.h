@@ -1,7 +1,7 @@
 /*
- * What a level must provide, and what isolation.c gives it. isolation.c owns the machine objects and
- * the rules of their callbacks (isolation.h); a backend only makes, asks and destroys, and says what
- * happened through the calls below, which it makes from the loop only.
+ * What a level must provide, and what isolation.c gives it. isolation.c owns the machine objects
+ * and the rules of their callbacks (isolation.h); a backend only makes, asks and destroys, and says
+ * what happened through the calls below, which it makes from the loop only.
  */
 #pragma once
 

@@ -31,7 +31,8 @@ const char *isolation_level_name(enum isolation_level level);
 int isolation_level_parse(const char *name, enum isolation_level *ret_level);
 
 struct isolation_ops {
-	/* The means to make machines is gone (the keeper ended): every machine is lost. Called once. */
+	/* The means to make machines is gone (the keeper ended): every machine is lost. Called
+	 * once. */
 	void (*on_lost)(struct isolation *iso, int err, void *data);
 };
 
@@ -39,7 +40,8 @@ struct isolation_ops {
  * an error that says so; auto picks the strongest that works here. */
 int isolation_new(struct loop *loop, enum isolation_level level, int keeper_fd,
 	const struct isolation_ops *ops, void *data, struct isolation **ret, struct error *ret_err);
-/* Machines must have been destroyed or released before. NULL is fine. */
+/* Not from inside a callback of this room. Machines that still exist end with the keeper, without a
+ * word. NULL is fine. */
 void isolation_free(struct isolation *iso);
 /* The level machines get. */
 enum isolation_level isolation_level(const struct isolation *iso);

@@ -18,7 +18,8 @@ struct aide {
 };
 
 /* Runs fn(data) in a child. It may use system calls, snprintf() and the helpers of base; memory of
- * the heap is the parent's alone. a and data stay in use until aide_join(). 0 or a negative errno. */
+ * the heap is the parent's alone. a and data stay in use until aide_join(). 0 or a negative errno.
+ */
 int aide_start(struct aide *a, int (*fn)(void *data), void *data);
 /* Waits for its end: what fn returned. -ECHILD when it was killed or there is none. */
 int aide_join(struct aide *a);

@@ -13,7 +13,8 @@
 #include <stddef.h>
 #include <stdint.h>
 
-#define CGROUP_CONTROLLERS 5 /* version 1: memory, cpu, pids, cpuacct, freezer; version 2 uses [0] */
+#define CGROUP_CONTROLLERS \
+	5 /* version 1: memory, cpu, pids, cpuacct, freezer; version 2 uses [0] */
 #define CGROUP_PATH_MAX 512
 
 struct cgroup_ops;
@@ -48,8 +49,8 @@ struct cgroup_place {
 	char v2_own[CGROUP_PATH_MAX]; /* own group below it: "/" or "/a/b" */
 };
 
-/* mountinfo and self: texts of /proc/self/mountinfo and /proc/self/cgroup. -ENOTSUP when the memory,
- * cpu and pids controllers are on neither version; *ret_what then names what is missing. */
+/* mountinfo and self: texts of /proc/self/mountinfo and /proc/self/cgroup. -ENOTSUP when the
+ * memory, cpu and pids controllers are on neither version; *ret_what then names what is missing. */
 int cgroup_place_find(
 	const char *mountinfo, const char *self, struct cgroup_place *ret, const char **ret_what);
 
@@ -67,8 +68,8 @@ void cgroup_tree_close(struct cgroup_tree *t);
 int cgroup_make(const struct cgroup_tree *t, uint32_t slot, const struct cgroup_limits *limits);
 /* Version 2: an open group for CLONE_INTO_CGROUP (the caller's). Version 1: -ENOTSUP. */
 int cgroup_clone_fd(const struct cgroup_tree *t, uint32_t slot);
-/* Moves the process in; nothing to do after CLONE_INTO_CGROUP. pid: as text, "0" for the caller. With
- * version 1 this takes some milliseconds when it is the first on the host for a while. */
+/* Moves the process in; nothing to do after CLONE_INTO_CGROUP. pid: as text, "0" for the caller.
+ * With version 1 this takes some milliseconds when it is the first on the host for a while. */
 int cgroup_enter(const struct cgroup_tree *t, uint32_t slot, const char *pid);
 /* Writes what differs from old (NULL: all). -EBUSY when more memory is in use than is allowed now
  * and cannot be reclaimed. */
@@ -81,6 +82,6 @@ uint64_t cgroup_oom_kills(const struct cgroup_tree *t, uint32_t slot);
 /* -EBUSY while processes are in it; absent groups are fine. */
 int cgroup_remove(const struct cgroup_tree *t, uint32_t slot);
 /* The slot's group of one controller, for a read-only view inside the machine: its name below
- * /sys/fs/cgroup ("" for the whole, version 2) and an O_PATH descriptor (the caller's) in the calling
- * process's mount namespace. -ENOENT when there is no i-th one. */
+ * /sys/fs/cgroup ("" for the whole, version 2) and an O_PATH descriptor (the caller's) in the
+ * calling process's mount namespace. -ENOENT when there is no i-th one. */
 int cgroup_view(const struct cgroup_tree *t, uint32_t slot, unsigned i, const char **ret_name);

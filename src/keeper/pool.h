@@ -3,7 +3,8 @@
  *
  * A create takes a READY slot, or waits for the next that becomes ready; as many are being made as
  * there are waiting creates, within a bound. The reserve is refilled when nothing waits, one at a
- * time, a little after the last create, so that work done ahead does not slow what is asked for now.
+ * time, a little after the last create, so that work done ahead does not slow what is asked for
+ * now.
  */
 #pragma once
 
@@ -19,14 +20,14 @@
 struct pool {
 	struct keeper *keeper;
 	struct slot *slots[KEEPER_SLOTS_MAX]; /* NULL: not used so far */
-	unsigned used;    /* slots that are not FREE */
+	unsigned used;                        /* slots that are not FREE */
 	unsigned making;
 	struct list ready;
 	unsigned ready_count;
 	struct list waiters;
 	unsigned waiting;
-	unsigned target;  /* size of the reserve */
-	unsigned failures; /* in a row */
+	unsigned target;            /* size of the reserve */
+	unsigned failures;          /* in a row */
 	struct cgroup_limits usual; /* limits that the reserve is made with: those asked for last */
 	struct loop_timer refill;
 };

@@ -23,12 +23,13 @@
 #define KEEPER_PIDS_MAX 1000000
 
 enum keeper_verb {
-	KEEPER_HELLO = 1, /* first message: versions must agree. A keeper that cannot start answers with
-			   * this verb, cookie 0, err and what before it ends, asked or not */
+	KEEPER_HELLO = 1, /* first message: versions must agree. A keeper that cannot start answers
+			   * with this verb, cookie 0, err and what before it ends, asked or not */
 	KEEPER_CREATE,    /* start a machine; reply carries the agent's socket */
 	KEEPER_LIMIT,     /* change the memory limit of a machine */
 	KEEPER_USAGE,     /* read counters of a machine */
-	KEEPER_DESTROY,   /* end a machine and everything of it; replied when its processes are gone */
+	KEEPER_DESTROY,   /* end a machine and everything of it; replied when its processes are gone
+			   */
 	KEEPER_PREPARE,   /* how many machines to keep half-made in reserve */
 	KEEPER_EXITED,    /* keeper -> daemon, unasked */
 	KEEPER_VERB_COUNT
@@ -36,7 +37,7 @@ enum keeper_verb {
 
 struct keeper_request {
 	uint32_t verb;
-	uint32_t slot;       /* LIMIT, USAGE, DESTROY: which machine */
+	uint32_t slot; /* LIMIT, USAGE, DESTROY: which machine */
 	uint64_t cookie;
 	uint64_t generation; /* LIMIT, USAGE, DESTROY: as in the reply to CREATE; stale = -ESTALE */
 	union {
@@ -70,12 +71,12 @@ struct keeper_reply {
 	char what[64]; /* err != 0: the step that failed, e.g. "mount overlay": static text */
 	union {
 		struct {
-			int32_t pid;      /* of the machine's first process, in the keeper's namespace */
-			uint32_t cold;    /* 1: nothing had been prepared */
+			int32_t pid; /* of the machine's first process, in the keeper's namespace */
+			uint32_t cold;     /* 1: nothing had been prepared */
 			uint64_t start_ns; /* time the keeper took */
 		} create;
 		struct {
-			uint64_t oom_kills;    /* processes the kernel has killed for memory, so far */
+			uint64_t oom_kills; /* processes the kernel has killed for memory, so far */
 			uint64_t memory_bytes; /* charged now */
 			uint64_t memory_peak;
 			uint64_t cpu_ns;

@@ -59,8 +59,8 @@ struct slot {
 	struct cgroup_limits limits;
 
 	struct slot_ask destroy;
-	uint64_t oom_kills; /* final count, once EXITED */
-	struct loop_timer later;  /* CLEANING: try again; else: settle the disk */
+	uint64_t oom_kills;      /* final count, once EXITED */
+	struct loop_timer later; /* CLEANING: try again; else: settle the disk */
 };
 
 /* A FREE slot. */

@@ -8,6 +8,7 @@
  * recorded, and gives -EBUSY with its step in *ret_what. What has not been opened yet is passed
  * over. Blocks. */
 int sweep_machines(struct keeper *k, unsigned timeout_ms, const char **ret_what);
-/* The same, then the instance's own cgroup and the base image: nothing is left but the state folder.
+/* The same, then the instance's own cgroup and the base image: nothing is left but the state
+ * folder.
  */
 int sweep_all(struct keeper *k, unsigned timeout_ms, const char **ret_what);

@@ -13,12 +13,12 @@
 #include "keeper/cgroup.h"
 
 struct tree {
-	uint32_t base;  /* first id of the machine's range */
+	uint32_t base; /* first id of the machine's range */
 	uint32_t slot;
 	int userns;
 	const struct cgroup_tree *cgroups;
-	int root;       /* the overlay, once mounted */
-	int disk;       /* root folder of the disk's file system, once mounted */
+	int root; /* the overlay, once mounted */
+	int disk; /* root folder of the disk's file system, once mounted */
 };
 
 /* device: path of the loop device. Sets t->disk. */

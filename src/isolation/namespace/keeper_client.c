@@ -54,6 +54,9 @@ static int greet(int sock, unsigned timeout_ms, struct error *ret_err)
 		return error_set(ret_err, r, "KEEPER_FAILED", "the keeper does not answer: %s",
 			strerror(-r));
 	ssize_t n = fd_recv_msg(sock, &reply, sizeof(reply), NULL, NULL);
+	/* It ended without reading the greeting, which hides once what it said before. */
+	if (n == -ECONNRESET)
+		n = fd_recv_msg(sock, &reply, sizeof(reply), NULL, NULL);
 	if (n != (ssize_t)sizeof(reply) || reply.verb != KEEPER_HELLO)
 		return error_set(ret_err, -EPROTO, "KEEPER_FAILED",
 			"the keeper ended at its start; its messages say why");

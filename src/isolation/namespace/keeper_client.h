@@ -47,7 +47,7 @@ void keeper_client_close(struct keeper_client *c);
 
 /* Sends req (its cookie is set here) and calls fn with the reply. Returns the cookie. After the end
  * it is dropped. */
-uint64_t keeper_client_ask(struct keeper_client *c, struct keeper_request *req, keeper_reply_fn fn,
-	void *data);
+uint64_t keeper_client_ask(
+	struct keeper_client *c, struct keeper_request *req, keeper_reply_fn fn, void *data);
 /* Whoever asked is not interested any more: the reply is dropped, a descriptor closed. */
 void keeper_client_forget(struct keeper_client *c, void *data);
