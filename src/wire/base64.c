@@ -6,14 +6,16 @@
 
 #include "wire/base64_kernel.h"
 
-#define BAD 0xff
+/* Above the 24 bits of a group. */
+#define BAD (UINT32_C(1) << 31)
 
 static const char alphabet[64] = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
 
 static struct {
 	const struct base64_kernel *kernel;
-	uint8_t values[256]; /* of a character, or BAD */
-	char pairs[4096][2]; /* the two characters for 12 bits */
+	uint32_t values[4]
+		       [256]; /* of a character at each place of a group, shifted there, or BAD */
+	char pairs[4096][2];  /* the two characters for 12 bits */
 } state;
 
 /* --- choosing --------------------------------------------------------------------------------- */
@@ -57,9 +59,12 @@ static bool supported(const struct base64_kernel *k)
 
 static void fill_tables(void)
 {
-	memset(state.values, BAD, sizeof(state.values));
-	for (size_t i = 0; i < sizeof(alphabet); i++)
-		state.values[(uint8_t)alphabet[i]] = (uint8_t)i;
+	for (size_t place = 0; place < 4; place++) {
+		for (size_t i = 0; i < 256; i++)
+			state.values[place][i] = BAD;
+		for (uint32_t i = 0; i < sizeof(alphabet); i++)
+			state.values[place][(uint8_t)alphabet[i]] = i << (18 - 6 * place);
+	}
 	for (size_t i = 0; i < 4096; i++) {
 		state.pairs[i][0] = alphabet[i >> 6];
 		state.pairs[i][1] = alphabet[i & 63];
@@ -127,17 +132,14 @@ size_t base64_encode(char *out, const void *in, size_t len)
 /* Three bytes from four characters; false when one is not of the alphabet. */
 static bool decode_group(uint8_t *out, const uint8_t *in)
 {
-	uint8_t a = state.values[in[0]];
-	uint8_t b = state.values[in[1]];
-	uint8_t c = state.values[in[2]];
-	uint8_t d = state.values[in[3]];
+	uint32_t v = state.values[0][in[0]] | state.values[1][in[1]] | state.values[2][in[2]] |
+		     state.values[3][in[3]];
 
-	/* Values have 6 bits, BAD has all. */
-	if ((a | b | c | d) & 0xc0)
+	if (v & BAD)
 		return false;
-	out[0] = (uint8_t)(a << 2 | b >> 4);
-	out[1] = (uint8_t)(b << 4 | c >> 2);
-	out[2] = (uint8_t)(c << 6 | d);
+	out[0] = (uint8_t)(v >> 16);
+	out[1] = (uint8_t)(v >> 8);
+	out[2] = (uint8_t)v;
 	return true;
 }
 
