@@ -1,12 +1,16 @@
 /*
  * Whether a process was killed for memory. The kernel counts kills per machine, not per process:
- * when one ends by SIGKILL that no client sent and the count has risen since the last verdict, it
- * was this one. A shell that reports 137 for a child is only likely to mean that.
+ * when one ends by SIGKILL that no client sent and the count has just risen, it was this one. A
+ * shell that reports 137 for a child is only likely to mean that. Kills that nobody asked about
+ * soon (children of children) are forgotten, or the next ordinary SIGKILL would be blamed on them.
  */
+#include "base/clock.h"
 #include "base/mem.h"
 #include "sandbox/sandbox_priv.h"
 
 #define VERDICTS_MAX 65536
+/* Processes that die of the same shortage are waited for together, or nearly so. */
+#define CLAIM_NS (10 * CLOCK_MS)
 
 static void remember(struct sandbox *sb, int64_t pid, const char *verdict)
 {
@@ -46,19 +50,34 @@ static void finish(struct sandbox_oom_query *q, const char *verdict)
 	q->fn(q, verdict);
 }
 
+static void count_kills(struct sandbox *sb, const struct machine_usage *usage)
+{
+	uint64_t now = loop_now(sb->all->params.loop);
+
+	if (usage->oom_kills > sb->oom_seen) {
+		sb->oom_claimable += usage->oom_kills - sb->oom_seen;
+		sb->oom_seen = usage->oom_kills;
+		sb->oom_seen_at = now;
+	} else if (now - sb->oom_seen_at > CLAIM_NS) {
+		sb->oom_claimable = 0;
+	}
+}
+
 static void on_usage(const struct machine_usage *usage, void *data)
 {
 	struct sandbox *sb = data;
 
 	sb->oom_reading = false;
+	if (usage != NULL)
+		count_kills(sb, usage);
 	while (!list_empty(&sb->oom_queries)) {
 		struct sandbox_oom_query *q =
 			list_first(&sb->oom_queries, struct sandbox_oom_query, node);
 		const char *verdict = NULL;
 
 		if (!recall(sb, q->pid, &verdict)) {
-			if (usage != NULL && usage->oom_kills > sb->oom_counted) {
-				sb->oom_counted++;
+			if (sb->oom_claimable > 0) {
+				sb->oom_claimable--;
 				verdict = q->by_signal ? "high-confidence" : "low-confidence";
 			}
 			remember(sb, q->pid, verdict);
