@@ -133,6 +133,7 @@ static const char *const hidden_dirs[] = {
 	"dynamic_debug",
 	"fs",
 	"irq",
+	"pressure",
 	"scsi",
 };
 
