@@ -259,7 +259,7 @@ PROBES = {
     "cgroup-release-agent": writer("/sys/fs/cgroup/release_agent", b"/tmp/evil"),
     "cgroup-memory-limit": writer("/sys/fs/cgroup/memory/memory.limit_in_bytes", b"-1"),
     "cgroup-mkdir": lambda: os.mkdir("/sys/fs/cgroup/evil"),
-    "kcore": reader("/proc/kcore"), "kmsg": opener("/proc/kmsg", os.O_RDONLY), "kpageflags": reader("/proc/kpageflags"),
+    "kcore": reader("/proc/kcore"), "kmsg": reader("/proc/kmsg"), "kpageflags": reader("/proc/kpageflags"),
     "kpagecount": reader("/proc/kpagecount"), "debugfs": lambda: os.listdir("/sys/kernel/debug/"),
     "firmware": lambda: os.listdir("/sys/firmware/dmi"), "efivars": lambda: os.listdir("/sys/firmware/efi"),
     "sched-debug": reader("/proc/sched_debug"), "keys": reader("/proc/keys"), "timer-list": reader("/proc/timer_list"),
