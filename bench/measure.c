@@ -82,9 +82,11 @@ static void send_wait(struct ws_client *c, int id, long pid)
 {
 	char text[128];
 
-	ws_client_send(c, text, (size_t)snprintf(text, sizeof(text),
-		"{\"jsonrpc\":\"2.0\",\"id\":%d,\"method\":\"processWait\",\"params\":{\"pid\":%ld}}",
-		id, pid));
+	ws_client_send(c, text,
+		(size_t)snprintf(text, sizeof(text),
+			"{\"jsonrpc\":\"2.0\",\"id\":%d,\"method\":\"processWait\",\"params\":{"
+			"\"pid\":%ld}}",
+			id, pid));
 }
 
 static void measure_exec(const struct ws_server *server, size_t count)
@@ -115,8 +117,9 @@ static void print_rate(const char *name, double bytes, double ms)
 
 static void measure_out(const struct ws_server *server, size_t megabytes)
 {
-	auto_free char *params = mem_printf("{\"command\":\"dd\",\"args\":[\"if=/dev/zero\",\"bs=1000000\",\"count=%zu\"],"
-					    "\"stdout\":\"piped\",\"stderr\":\"null\"}",
+	auto_free char *params = mem_printf(
+		"{\"command\":\"dd\",\"args\":[\"if=/dev/zero\",\"bs=1000000\",\"count=%zu\"],"
+		"\"stdout\":\"piped\",\"stderr\":\"null\"}",
 		megabytes);
 	auto_free uint8_t *raw = mem_zalloc(1024 * 1024);
 	struct ws_client c;
@@ -153,8 +156,9 @@ static void measure_out(const struct ws_server *server, size_t megabytes)
 
 static void measure_in(const struct ws_server *server, size_t megabytes)
 {
-	static const char start_text[] = "{\"jsonrpc\":\"2.0\",\"method\":\"$sandbox.stream.start\","
-					 "\"params\":{\"streamId\":0}}";
+	static const char start_text[] =
+		"{\"jsonrpc\":\"2.0\",\"method\":\"$sandbox.stream.start\","
+		"\"params\":{\"streamId\":0}}";
 	static const char end_text[] = "{\"jsonrpc\":\"2.0\",\"method\":\"$sandbox.stream.end\","
 				       "\"params\":{\"streamId\":0}}";
 	auto_free char *zeros = mem_zalloc(CHUNK);
@@ -176,8 +180,9 @@ static void measure_in(const struct ws_server *server, size_t megabytes)
 	ws_client_open(&c, server, CREATE_PATH, NULL);
 	start = clock_mono_ns();
 	ws_client_send(&c, start_text, sizeof(start_text) - 1);
-	pid = spawn(&c, 1, "{\"command\":\"cat\",\"stdinStreamId\":0,\"stdout\":\"null\","
-			   "\"stderr\":\"null\"}");
+	pid = spawn(&c, 1,
+		"{\"command\":\"cat\",\"stdinStreamId\":0,\"stdout\":\"null\","
+		"\"stderr\":\"null\"}");
 	send_wait(&c, 2, pid);
 	for (size_t i = 0; i < chunks; i++)
 		ws_client_send_raw(&c, buf_data(&frame), frame.len);
@@ -215,7 +220,8 @@ static void measure_rate(const struct ws_server *server, size_t clients, unsigne
 	size_t total = 0;
 
 	for (size_t i = 0; i < clients; i++) {
-		workers[i] = (struct worker){.server = server, .until = start + seconds * CLOCK_SEC};
+		workers[i] =
+			(struct worker){.server = server, .until = start + seconds * CLOCK_SEC};
 		if (pthread_create(&workers[i].thread, NULL, create_until, &workers[i]) != 0)
 			errx(1, "cannot start a thread");
 	}
@@ -278,7 +284,8 @@ int main(int argc, char **argv)
 	unsigned b = argc > 6 ? (unsigned)strtoul(argv[6], NULL, 10) : 0;
 
 	if (a == 0)
-		errx(2, "usage: measure ADDRESS PORT TOKEN create|exec|out|in|rate|hold|socket N [M]");
+		errx(2, "usage: measure ADDRESS PORT TOKEN create|exec|out|in|rate|hold|socket N "
+			"[M]");
 	server = (struct ws_server){argv[1], (uint16_t)strtoul(argv[2], NULL, 10), argv[3]};
 	if (strcmp(what, "create") == 0)
 		measure_create(&server, a, b);

@@ -41,13 +41,13 @@ static void read_head(struct ws_client *c)
 		errx(1, "refused: %.*s", (int)c->in.len, (const char *)buf_data(&c->in));
 	id = memmem(buf_data(&c->in), c->in.len, "x-deno-sandbox-id: ", 19);
 	if (id != NULL)
-		snprintf(c->sandbox_id, sizeof(c->sandbox_id), "%.*s",
-			(int)strcspn(id + 19, "\r"), id + 19);
+		snprintf(c->sandbox_id, sizeof(c->sandbox_id), "%.*s", (int)strcspn(id + 19, "\r"),
+			id + 19);
 	buf_consume(&c->in, (size_t)(end + 4 - (const char *)buf_data(&c->in)));
 }
 
-void ws_client_open(struct ws_client *c, const struct ws_server *server, const char *path,
-	const char *config)
+void ws_client_open(
+	struct ws_client *c, const struct ws_server *server, const char *path, const char *config)
 {
 	struct sockaddr_in sa = {.sin_family = AF_INET, .sin_port = htons(server->port)};
 	size_t len = config != NULL ? strlen(config) : 0;

@@ -22,8 +22,8 @@ struct ws_server {
 };
 
 /* Connects and upgrades. path e.g. "/api/v3/sandboxes/create"; config: JSON or NULL. */
-void ws_client_open(struct ws_client *c, const struct ws_server *server, const char *path,
-	const char *config);
+void ws_client_open(
+	struct ws_client *c, const struct ws_server *server, const char *path, const char *config);
 /* Close frame, wait for the server's end of the connection. */
 void ws_client_close(struct ws_client *c);
 void ws_client_send(struct ws_client *c, const char *text, size_t len);

@@ -73,8 +73,8 @@ static void on_hello(struct channel *ch, uint32_t version)
 	sandbox_start_failed(sb, &err);
 }
 
-static void on_response(struct channel *ch, uint32_t id, bool failed, const uint8_t *data,
-	size_t len)
+static void on_response(
+	struct channel *ch, uint32_t id, bool failed, const uint8_t *data, size_t len)
 {
 	struct sandbox *sb = container_of(ch, struct sandbox, channel);
 	struct table_entry *e = table_find_u64(&sb->calls, id);

@@ -59,7 +59,7 @@ unsigned sandbox_count_org(const struct sandboxes *all, int64_t org_id)
 	struct list *pos;
 	unsigned n = 0;
 
-	list_for_each(pos, &all->sandboxes) {
+	list_for_each (pos, &all->sandboxes) {
 		const struct sandbox *sb = container_of(pos, struct sandbox, node);
 
 		if (sb->create != NULL ? sb->create->org_id == org_id
@@ -69,7 +69,8 @@ unsigned sandbox_count_org(const struct sandboxes *all, int64_t org_id)
 	return n;
 }
 
-/* --- machines ----------------------------------------------------------------------------------- */
+/* --- machines -----------------------------------------------------------------------------------
+ */
 
 static void on_boot_limit(struct loop_timer *timer)
 {
@@ -139,8 +140,8 @@ void sandbox_start_failed(struct sandbox *sb, const struct error *err)
 		return;
 	log_error("a sandbox could not be started: %s", err->message);
 	if (c == NULL && !all->stopping) { /* was for the pool */
-		loop_timer_set(all->params.loop, &all->refill_timer, REFILL_BACKOFF_NS,
-			refill_soon);
+		loop_timer_set(
+			all->params.loop, &all->refill_timer, REFILL_BACKOFF_NS, refill_soon);
 	}
 	if (c != NULL && sb->state < SANDBOX_CONFIGURING)
 		all->spares++; /* sandbox_end() takes it off again: it is nobody's now */
@@ -151,7 +152,8 @@ void sandbox_start_failed(struct sandbox *sb, const struct error *err)
 	}
 }
 
-/* --- identity ------------------------------------------------------------------------------------ */
+/* --- identity ------------------------------------------------------------------------------------
+ */
 
 static void fill_record(struct sandbox *sb, struct sandbox_create *c)
 {
@@ -226,8 +228,8 @@ static void configure(struct sandbox *sb)
 	fill_record(sb, c);
 	r = store_sandbox_insert(sb->all->params.store, &sb->record);
 	if (r < 0) {
-		error_set(&err, r, "STORE_FAILED", "the record of the sandbox cannot be written: %s",
-			strerror(-r));
+		error_set(&err, r, "STORE_FAILED",
+			"the record of the sandbox cannot be written: %s", strerror(-r));
 		sandbox_start_failed(sb, &err);
 		return;
 	}
@@ -241,12 +243,12 @@ static void configure(struct sandbox *sb)
 	env[0] = (struct rpc_pair){"DENO_DEPLOY_ORGANIZATION_ID", c->org_uuid};
 	memcpy(env + 1, c->options.env.items, n * sizeof(*env));
 	params.env = (struct rpc_map){env, n + 1};
-	r = sandbox_call(sb, &sb->configure, rpc_method_by_id(RPC_CONFIGURE), &params,
-		on_configured);
+	r = sandbox_call(
+		sb, &sb->configure, rpc_method_by_id(RPC_CONFIGURE), &params, on_configured);
 	free(env);
 	if (r < 0) {
-		error_set(&err, r, r == -E2BIG ? "MALFORMED_REQUEST" :
-			"SANDBOX_WEBSOCKET_HANDSHAKE_ERROR",
+		error_set(&err, r,
+			r == -E2BIG ? "MALFORMED_REQUEST" : "SANDBOX_WEBSOCKET_HANDSHAKE_ERROR",
 			"the sandbox cannot be configured: %s", strerror(-r));
 		sandbox_start_failed(sb, &err);
 	}
@@ -269,8 +271,7 @@ static struct sandbox *find_spare(struct sandboxes *all)
 	struct sandbox *best = NULL;
 	struct list *pos;
 
-	list_for_each(pos, &all->sandboxes)
-	{
+	list_for_each (pos, &all->sandboxes) {
 		struct sandbox *sb = container_of(pos, struct sandbox, node);
 
 		if (sb->create != NULL || sb->state > SANDBOX_SPARE)

@@ -13,7 +13,7 @@
 #define PRUNE_INTERVAL_NS (60 * CLOCK_SEC)
 #define PRUNE_BATCH 1000
 
-static void prune(struct loop_timer *timer)
+static void tidy_records(struct loop_timer *timer)
 {
 	struct sandboxes *all = container_of(timer, struct sandboxes, prune_timer);
 	int64_t before = clock_real_ms() - all->params.stopped_retention_ms;
@@ -21,7 +21,11 @@ static void prune(struct loop_timer *timer)
 	int n = store_sandbox_prune(all->params.store, before, PRUNE_BATCH);
 	if (n < 0)
 		log_error("cannot forget old records: %s", strerror(-n));
-	loop_timer_set(all->params.loop, timer, PRUNE_INTERVAL_NS, prune);
+	/* Waits for the disk, which a create should not have to. */
+	n = store_checkpoint(all->params.store);
+	if (n < 0)
+		log_error("cannot write the records back: %s", strerror(-n));
+	loop_timer_set(all->params.loop, timer, PRUNE_INTERVAL_NS, tidy_records);
 }
 
 struct sandboxes *sandboxes_new(const struct sandboxes_params *params)
@@ -31,7 +35,7 @@ struct sandboxes *sandboxes_new(const struct sandboxes_params *params)
 	all->params = *params;
 	list_init(&all->sandboxes);
 	table_init(&all->by_id);
-	loop_timer_set(params->loop, &all->prune_timer, PRUNE_INTERVAL_NS, prune);
+	loop_timer_set(params->loop, &all->prune_timer, PRUNE_INTERVAL_NS, tidy_records);
 	sandbox_refill(all);
 	return all;
 }
@@ -110,8 +114,8 @@ void sandbox_end(struct sandbox *sb, enum store_end_reason reason, const char *d
 	loop_timer_cancel(&sb->stop_timer);
 	loop_timer_cancel(&sb->boot_timer);
 	if (sb->recorded) {
-		int r = store_sandbox_set_end(all->params.store, sb->record.id, reason, detail,
-			clock_real_ms());
+		int r = store_sandbox_set_end(
+			all->params.store, sb->record.id, reason, detail, clock_real_ms());
 		if (r < 0 && r != -EALREADY)
 			log_error("sandbox %s: cannot record its end: %s", sb->record.id,
 				strerror(-r));
@@ -130,8 +134,8 @@ void sandbox_end(struct sandbox *sb, enum store_end_reason reason, const char *d
 	loop_defer(all->params.loop, &sb->free_later, free_sandbox);
 }
 
-void sandboxes_shutdown(struct sandboxes *all, enum store_end_reason reason, void (*fn)(void *data),
-	void *data)
+void sandboxes_shutdown(
+	struct sandboxes *all, enum store_end_reason reason, void (*fn)(void *data), void *data)
 {
 	struct list *pos, *tmp;
 
@@ -139,8 +143,7 @@ void sandboxes_shutdown(struct sandboxes *all, enum store_end_reason reason, voi
 	all->stopped_fn = fn;
 	all->stopped_data = data;
 	loop_timer_cancel(&all->refill_timer);
-	list_for_each_safe(pos, tmp, &all->sandboxes)
-	{
+	list_for_each_safe (pos, tmp, &all->sandboxes) {
 		struct sandbox *sb = container_of(pos, struct sandbox, node);
 
 		if (sb->create != NULL) {
@@ -272,7 +275,8 @@ void sandbox_detach(struct sandbox_client *client)
 		sandbox_end(sb, STORE_END_CLIENT_CLOSED, NULL);
 }
 
-/* --- time to live ------------------------------------------------------------------------------ */
+/* --- time to live ------------------------------------------------------------------------------
+ */
 
 static void on_stop_time(struct loop_timer *timer)
 {
@@ -294,8 +298,8 @@ void sandbox_arm_stop(struct sandbox *sb)
 		return;
 	if (left < 0)
 		left = 0;
-	loop_timer_set(sb->all->params.loop, &sb->stop_timer, (uint64_t)left * CLOCK_MS,
-		on_stop_time);
+	loop_timer_set(
+		sb->all->params.loop, &sb->stop_timer, (uint64_t)left * CLOCK_MS, on_stop_time);
 }
 
 int sandbox_extend(struct sandbox *sb, int64_t requested_ms, int64_t *ret_stop_at_ms)

@@ -30,8 +30,8 @@ struct sandboxes;
 struct sandbox;
 
 struct sandboxes_params {
-	struct loop *loop;        /* borrowed */
-	struct store *store;      /* borrowed */
+	struct loop *loop;           /* borrowed */
+	struct store *store;         /* borrowed */
 	struct isolation *isolation; /* borrowed */
 	const char *version;
 	int64_t max_lifetime_ms;
@@ -47,8 +47,8 @@ void sandboxes_free(struct sandboxes *all);
 
 /* Ends every sandbox and the pool; fn is called when the last machine is gone. New creates are
  * refused from now on. */
-void sandboxes_shutdown(struct sandboxes *all, enum store_end_reason reason, void (*fn)(void *data),
-	void *data);
+void sandboxes_shutdown(
+	struct sandboxes *all, enum store_end_reason reason, void (*fn)(void *data), void *data);
 /* The keeper is gone: ends every sandbox without waiting for machines. */
 void sandboxes_lost(struct sandboxes *all);
 
@@ -57,8 +57,8 @@ void sandboxes_lost(struct sandboxes *all);
 struct sandbox_options {
 	char region[4];
 	unsigned memory_mb;
-	bool session;        /* ends with its creator */
-	int64_t stop_at_ms;  /* 0: none given */
+	bool session;       /* ends with its creator */
+	int64_t stop_at_ms; /* 0: none given */
 	struct store_label labels[5];
 	size_t label_count;
 	struct rpc_map env;
@@ -92,8 +92,8 @@ struct sandbox_client {
 	bool primary;
 	/* The sandbox is over. The client is detached before the call; the channel is still there
 	 * during it but carries nothing any more. */
-	void (*on_end)(struct sandbox_client *client, enum store_end_reason reason,
-		const char *detail);
+	void (*on_end)(
+		struct sandbox_client *client, enum store_end_reason reason, const char *detail);
 };
 void sandbox_attach(struct sandbox *sb, struct sandbox_client *client, bool primary);
 /* Detaching the primary client of a session sandbox ends it. Safe when not attached. */
@@ -110,8 +110,8 @@ int sandbox_extend(struct sandbox *sb, int64_t requested_ms, int64_t *ret_stop_a
 
 struct sandbox_call;
 /* data is the packed result, or a packed rpc_failure; valid during the call. */
-typedef void (*sandbox_call_fn)(struct sandbox_call *call, bool failed, const uint8_t *data,
-	size_t len);
+typedef void (*sandbox_call_fn)(
+	struct sandbox_call *call, bool failed, const uint8_t *data, size_t len);
 
 struct sandbox_call {
 	struct table_entry entry;

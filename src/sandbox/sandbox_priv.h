@@ -42,10 +42,10 @@ struct sandbox {
 
 	struct table oom_verdicts;
 	struct list oom_queries;
-	uint64_t oom_seen;    /* kills the kernel had counted when last read */
-	uint64_t oom_seen_at; /* when it last rose: monotonic ns */
+	uint64_t oom_seen;      /* kills the kernel had counted when last read */
+	uint64_t oom_seen_at;   /* when it last rose: monotonic ns */
 	uint64_t oom_claimable; /* of them, not yet given to a process */
-	bool oom_reading;     /* machine_get_usage() is under way */
+	bool oom_reading;       /* machine_get_usage() is under way */
 };
 
 struct sandbox_create {
@@ -62,8 +62,8 @@ struct sandboxes {
 	struct sandboxes_params params;
 	struct list sandboxes; /* every struct sandbox, in any state */
 	struct table by_id;
-	unsigned spares;     /* MAKING, BOOTING or SPARE and nobody's */
-	unsigned machines;   /* not yet reported gone */
+	unsigned spares;   /* MAKING, BOOTING or SPARE and nobody's */
+	unsigned machines; /* not yet reported gone */
 	bool stopping;
 	bool lost;
 	void (*stopped_fn)(void *data);

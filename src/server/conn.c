@@ -94,8 +94,8 @@ static void put_common(struct conn *conn, struct buf *b, int status)
 		(void)http1_put_header(b, "connection", "close");
 }
 
-void http_answer_headers(struct conn *conn, int status, const char *headers, const char *json,
-	size_t len)
+void http_answer_headers(
+	struct conn *conn, int status, const char *headers, const char *json, size_t len)
 {
 	auto_buf struct buf b;
 	int r;
@@ -134,8 +134,8 @@ void http_answer_empty(struct conn *conn)
 	after_answer(conn);
 }
 
-static void answer_error_headers(struct conn *conn, int status, const char *headers,
-	const char *code, const char *message)
+static void answer_error_headers(
+	struct conn *conn, int status, const char *headers, const char *code, const char *message)
 {
 	auto_buf struct buf b;
 
@@ -187,8 +187,8 @@ void http_answer_failure(struct conn *conn, const struct error *err)
 			err->code[0] != '\0' ? err->code : map[i].code, "%s", err->message);
 		return;
 	}
-	http_answer_error(conn, 500, err->code[0] != '\0' ? err->code : "INTERNAL_ERROR", "%s",
-		err->message);
+	http_answer_error(
+		conn, 500, err->code[0] != '\0' ? err->code : "INTERNAL_ERROR", "%s", err->message);
 }
 
 bool http_check_upgrade(struct conn *conn)
@@ -255,8 +255,9 @@ char *http_base_url(const struct conn *conn)
 	if (host == NULL || memchr(host->data, ',', host->len) != NULL ||
 		memchr(host->data, ';', host->len) != NULL)
 		return mem_strdup("http://localhost");
-	return mem_printf("%s://%.*s", proto != NULL && http1_view_eq(proto, "https") ? "https" :
-		"http", (int)host->len, host->data);
+	return mem_printf("%s://%.*s",
+		proto != NULL && http1_view_eq(proto, "https") ? "https" : "http", (int)host->len,
+		host->data);
 }
 
 /* --- requests -------------------------------------------------------------------------------- */
@@ -286,8 +287,8 @@ static bool read_head(struct conn *conn)
 	random_hex(conn->trace, 16);
 	n = http1_parse_head(buf_data(in), in->len, HTTP_HEAD_MAX, &conn->http, &reason);
 	if (n == -EAGAIN) {
-		if (conn->timer.loop == NULL || conn->timer.deadline >
-			loop_now(conn->server->params.loop) + HEAD_LIMIT_NS)
+		if (conn->timer.loop == NULL ||
+			conn->timer.deadline > loop_now(conn->server->params.loop) + HEAD_LIMIT_NS)
 			loop_timer_set(conn->server->params.loop, &conn->timer, HEAD_LIMIT_NS,
 				on_time_limit);
 		return false;
@@ -325,8 +326,8 @@ static bool read_body(struct conn *conn)
 	while (!conn->body_reader.done) {
 		const uint8_t *payload = NULL;
 		size_t used = 0, len = 0;
-		int r = http1_body_read(&conn->body_reader, buf_data(in), in->len, &used, &payload,
-			&len);
+		int r = http1_body_read(
+			&conn->body_reader, buf_data(in), in->len, &used, &payload, &len);
 
 		if (r < 0) {
 			bad_request(conn, r, "the body is not framed as announced");

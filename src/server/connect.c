@@ -72,8 +72,8 @@ void rest_sandbox_create(struct conn *conn)
 			"the organisation of the token cannot be read");
 		return;
 	}
-	create = sandbox_create(params->sandboxes, org.id, org.uuid, &options, on_created, conn,
-		&err);
+	create = sandbox_create(
+		params->sandboxes, org.id, org.uuid, &options, on_created, conn, &err);
 	sandbox_options_done(&options);
 	if (create == NULL) {
 		http_answer_failure(conn, &err);

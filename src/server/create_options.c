@@ -57,7 +57,8 @@ static bool is_text(struct json_object *v)
 	       strlen(json_object_get_string(v)) == (size_t)json_object_get_string_len(v);
 }
 
-/* --- one function per key ----------------------------------------------------------------------- */
+/* --- one function per key -----------------------------------------------------------------------
+ */
 
 static int parse_memory(struct parse *p, struct json_object *v)
 {
@@ -105,7 +106,8 @@ static int parse_timeout(struct parse *p, struct json_object *v)
 	}
 	if (digits == 0 || text[digits] == '\0' || strchr("smh", text[digits]) == NULL ||
 		text[digits + 1] != '\0' || clock_parse_duration(text, &ms) < 0)
-		return bad(p, "timeout", "expected \"session\" or a duration like \"30s\" or \"5m\"");
+		return bad(
+			p, "timeout", "expected \"session\" or a duration like \"30s\" or \"5m\"");
 	return set_stop_at(p, "timeout", p->now_ms + ms);
 }
 
@@ -140,8 +142,8 @@ static int parse_env(struct parse *p, struct json_object *v)
 		return bad(p, "env", "expected an object of strings");
 	if (json_object_object_length(v) > ENV_MAX)
 		return bad(p, "env", "too many variables");
-	p->o->env.items = mem_zalloc_array((size_t)json_object_object_length(v) + 1,
-		sizeof(struct rpc_pair));
+	p->o->env.items =
+		mem_zalloc_array((size_t)json_object_object_length(v) + 1, sizeof(struct rpc_pair));
 	json_object_object_foreach(v, key, value)
 	{
 		if (key[0] == '\0' || strchr(key, '=') != NULL || !is_key(key))
@@ -152,8 +154,7 @@ static int parse_env(struct parse *p, struct json_object *v)
 		if (total > ENV_TEXT_MAX)
 			return bad(p, "env", "the variables are larger than 128 KiB in all");
 		p->o->env.items[p->o->env.count].key = mem_strdup(key);
-		p->o->env.items[p->o->env.count].value =
-			mem_strdup(json_object_get_string(value));
+		p->o->env.items[p->o->env.count].value = mem_strdup(json_object_get_string(value));
 		p->o->env.count++;
 	}
 	return 0;
@@ -253,8 +254,8 @@ static int parse_secrets(struct parse *p, struct json_object *v)
 		}
 	}
 	return json_object_object_length(v) == 0
-		? 0
-		: unavailable(p, "secrets", "secret substitution is not built in yet");
+		       ? 0
+		       : unavailable(p, "secrets", "secret substitution is not built in yet");
 }
 
 static int parse_port(struct parse *p, struct json_object *v)
@@ -291,7 +292,8 @@ static const struct {
 	{"ssh", parse_ssh},
 };
 
-/* --- the header ---------------------------------------------------------------------------------- */
+/* --- the header ----------------------------------------------------------------------------------
+ */
 
 static int parse_object(struct parse *p, struct json_object *root)
 {

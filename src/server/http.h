@@ -49,7 +49,7 @@ struct conn {
 	struct http1_body_reader body_reader;
 	struct buf body;
 	char trace[HTTP_TRACE_SIZE];
-	struct store_token token; /* of authenticated routes */
+	struct store_token token;      /* of authenticated routes */
 	char *params[HTTP_PARAMS_MAX]; /* captured path segments, decoded */
 	bool keep_alive;
 	void (*on_abandoned)(struct conn *conn, void *data);
@@ -64,8 +64,8 @@ void conn_destroy(struct conn *conn);
 /* Answers with a JSON text. */
 void http_answer(struct conn *conn, int status, const char *json, size_t len);
 /* With extra header lines ("Link: ...\r\n") or NULL. */
-void http_answer_headers(struct conn *conn, int status, const char *headers, const char *json,
-	size_t len);
+void http_answer_headers(
+	struct conn *conn, int status, const char *headers, const char *json, size_t len);
 /* The error body every client understands: code and message, flat and nested. */
 void http_answer_error(struct conn *conn, int status, const char *code, const char *fmt, ...)
 	__attribute__((format(printf, 4, 5)));

@@ -6,8 +6,8 @@
 #include <errno.h>
 #include <string.h>
 
-#include "base/mem.h"
 #include "base/buf.h"
+#include "base/mem.h"
 #include "base/utf8.h"
 #include "server/rest.h"
 
@@ -38,7 +38,8 @@ static int add(struct label_filter *f, char *key, char *value, struct error *err
 	return 0;
 }
 
-/* --- Python string literals ---------------------------------------------------------------------- */
+/* --- Python string literals ----------------------------------------------------------------------
+ */
 
 static void skip_blanks(const char **p)
 {
@@ -173,7 +174,8 @@ static int parse_dict(const char *text, struct label_filter *f, struct error *er
 	return *p == '\0' ? 0 : bad(err, "text behind the dict");
 }
 
-/* --- queries --------------------------------------------------------------------------------------- */
+/* --- queries
+ * --------------------------------------------------------------------------------------- */
 
 static int parse_one(char *key, char *value, struct label_filter *f, struct error *err)
 {
@@ -188,8 +190,8 @@ static int parse_one(char *key, char *value, struct label_filter *f, struct erro
 	return add(f, mem_strndup(key + 7, len - 8), mem_strdup(value), err);
 }
 
-int label_filter_parse(const struct http1_view *query, struct label_filter *ret,
-	struct error *ret_err)
+int label_filter_parse(
+	const struct http1_view *query, struct label_filter *ret, struct error *ret_err)
 {
 	struct http1_view k, v;
 	size_t at = 0;

@@ -7,7 +7,6 @@
 #include <fcntl.h>
 #include <libgen.h>
 #include <limits.h>
-#include <netdb.h>
 #include <netinet/in.h>
 #include <stdio.h>
 #include <string.h>
@@ -61,42 +60,8 @@ static int fail(const struct error *err)
 	return 1;
 }
 
-/* --- while still root ---------------------------------------------------------------------------- */
-
-static bool is_loopback(const struct sockaddr *sa)
-{
-	if (sa->sa_family == AF_INET)
-		return (ntohl(((const struct sockaddr_in *)(const void *)sa)->sin_addr.s_addr) >>
-			       24) == 127;
-	return IN6_IS_ADDR_LOOPBACK(&((const struct sockaddr_in6 *)(const void *)sa)->sin6_addr);
-}
-
-static int parse_listen(const char *text, struct sockaddr_storage *ret, socklen_t *ret_len,
-	struct error *err)
-{
-	auto_free char *host = mem_strdup(text);
-	char *colon = strrchr(host, ':');
-	char *name = host;
-	struct addrinfo hints = {
-		.ai_flags = AI_NUMERICHOST | AI_NUMERICSERV | AI_PASSIVE,
-		.ai_socktype = SOCK_STREAM,
-	};
-	struct addrinfo *info = NULL;
-
-	if (colon != NULL)
-		*colon = '\0';
-	if (name[0] == '[' && colon != NULL && colon > name && colon[-1] == ']') {
-		colon[-1] = '\0';
-		name++;
-	}
-	if (colon == NULL || getaddrinfo(name, colon + 1, &hints, &info) != 0)
-		return error_set_field(err, -EINVAL, "", "listen",
-			"listen: \"%s\" is no ADDRESS:PORT (numbers, IPv6 in brackets)", text);
-	memcpy(ret, info->ai_addr, info->ai_addrlen);
-	*ret_len = info->ai_addrlen;
-	freeaddrinfo(info);
-	return 0;
-}
+/* --- while still root ----------------------------------------------------------------------------
+ */
 
 static void describe_address(struct daemon *d, const struct sockaddr *sa)
 {
@@ -117,33 +82,38 @@ static void describe_address(struct daemon *d, const struct sockaddr *sa)
 	}
 }
 
-/* Before anything is read or changed: the records of a server that runs are no wreck to clear up. */
+/* Before anything is read or changed: the records of a server that runs are no wreck to clear up.
+ */
 static int lock_state(struct daemon *d, struct error *err)
 {
-	auto_close int fd = openat(d->state_fd, "lock",
-		O_RDWR | O_CREAT | O_NOFOLLOW | O_CLOEXEC, 0600);
+	auto_close int fd =
+		openat(d->state_fd, "lock", O_RDWR | O_CREAT | O_NOFOLLOW | O_CLOEXEC, 0600);
 
 	if (fd < 0)
 		return error_set(err, -errno, "", "cannot open the file \"lock\" in %s: %s",
 			d->config.state_dir, strerror(errno));
 	if (flock(fd, LOCK_EX | LOCK_NB) < 0)
-		return error_set(err, -errno, "", errno == EWOULDBLOCK ?
-			"another server is using the state folder %s" :
-			"cannot lock the state folder %s", d->config.state_dir);
+		return error_set(err, -errno, "",
+			errno == EWOULDBLOCK ? "another server is using the state folder %s"
+					     : "cannot lock the state folder %s",
+			d->config.state_dir);
 	d->lock_fd = take_fd(fd);
 	return 0;
 }
 
 static int open_listener(struct daemon *d, struct error *err)
 {
-	struct sockaddr_storage sa = {0};
-	socklen_t len = 0;
+	struct sockaddr_storage sa = d->config.listen_addr;
+	socklen_t len = d->config.listen_len;
 	auto_close int fd = -EBADF;
 	int one = 1;
-	int r = parse_listen(d->config.listen, &sa, &len, err);
 
-	if (r < 0)
-		return r;
+	if (!d->config.listen_loopback && !d->config.insecure_listen)
+		return error_set(err, -EPERM, "",
+			"refusing to listen on %s: namespaces share this host's kernel with the "
+			"code "
+			"inside; set allow-namespace-on-network to accept that",
+			d->config.listen);
 	fd = socket(sa.ss_family, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
 	if (fd < 0)
 		return error_set(err, -errno, "", "cannot make a socket: %s", strerror(errno));
@@ -153,13 +123,8 @@ static int open_listener(struct daemon *d, struct error *err)
 			strerror(errno));
 	len = sizeof(sa);
 	if (getsockname(fd, (struct sockaddr *)&sa, &len) < 0)
-		return error_set(err, -errno, "", "cannot read the bound address: %s",
-			strerror(errno));
-	if (!is_loopback((struct sockaddr *)&sa) && !d->config.insecure_listen)
-		return error_set(err, -EPERM, "",
-			"refusing to listen on %s: namespaces share this host's kernel with the code "
-			"inside; set allow-namespace-on-network to accept that",
-			d->config.listen);
+		return error_set(
+			err, -errno, "", "cannot read the bound address: %s", strerror(errno));
 	describe_address(d, (struct sockaddr *)&sa);
 	d->listen_fd = take_fd(fd);
 	return 0;
@@ -221,7 +186,8 @@ static int take_from_root(struct daemon *d, struct error *err)
 	return r;
 }
 
-/* --- the unprivileged daemon ------------------------------------------------------------------- */
+/* --- the unprivileged daemon -------------------------------------------------------------------
+ */
 
 /* The first start makes an organisation and a token; the token's text goes to a file only its owner
  * can read, for `warren env`. */
@@ -243,23 +209,23 @@ static int first_start(struct daemon *d, struct error *err)
 	(void)unlinkat(d->state_fd, "token", 0);
 	fd = openat(d->state_fd, "token", O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0600);
 	if (fd < 0 || fd_write_all(fd, text, strlen(text)) < 0)
-		r = error_set(err, -errno, "", "cannot write the file \"token\": %s",
-			strerror(errno));
+		r = error_set(
+			err, -errno, "", "cannot write the file \"token\": %s", strerror(errno));
 	mem_wipe(text, sizeof(text));
 	return r;
 }
 
 static int write_endpoint(struct daemon *d, struct error *err)
 {
-	auto_free char *text = mem_printf("url=http://%s\npid=%d\ndomain=localhost:%u\n", d->address,
-		(int)getpid(), d->port);
-	auto_close int fd = openat(d->state_fd, "endpoint.new",
-		O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0644);
+	auto_free char *text = mem_printf(
+		"url=http://%s\npid=%d\ndomain=localhost:%u\n", d->address, (int)getpid(), d->port);
+	auto_close int fd =
+		openat(d->state_fd, "endpoint.new", O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0644);
 
 	if (fd < 0 || fd_write_all(fd, text, strlen(text)) < 0 ||
 		renameat(d->state_fd, "endpoint.new", d->state_fd, "endpoint") < 0)
-		return error_set(err, -errno, "", "cannot write the file \"endpoint\": %s",
-			strerror(errno));
+		return error_set(
+			err, -errno, "", "cannot write the file \"endpoint\": %s", strerror(errno));
 	return 0;
 }
 
@@ -343,10 +309,10 @@ static int open_state(struct daemon *d, struct error *err)
 		return r;
 	d->spool_fd = openat(d->state_fd, "spool", O_PATH | O_DIRECTORY | O_CLOEXEC);
 	if (d->spool_fd < 0)
-		return error_set(err, -errno, "", "cannot open the folder \"spool\": %s",
-			strerror(errno));
-	n = store_sandbox_end_all(d->store, STORE_END_HOST_RESTART, "the server died or was killed",
-		clock_real_ms());
+		return error_set(
+			err, -errno, "", "cannot open the folder \"spool\": %s", strerror(errno));
+	n = store_sandbox_end_all(
+		d->store, STORE_END_HOST_RESTART, "the server died or was killed", clock_real_ms());
 	if (n > 0)
 		log_warn("%d sandboxes had not ended properly: recorded as host-restart", n);
 	return n < 0 ? error_set(err, n, "", "cannot read the records: %s", strerror(-n)) : 0;
@@ -369,8 +335,8 @@ static int start(struct daemon *d, struct error *err)
 	if (r < 0)
 		return r;
 	(void)isolation_level_parse(d->config.isolation, &level);
-	r = isolation_new(d->loop, level, take_fd(d->keeper_sock), &isolation_ops, d, &d->isolation,
-		err);
+	r = isolation_new(
+		d->loop, level, take_fd(d->keeper_sock), &isolation_ops, d, &d->isolation, err);
 	if (r < 0)
 		return r;
 	isolation_prepare(d->isolation, (unsigned)d->config.prepared);
@@ -384,13 +350,15 @@ static int start(struct daemon *d, struct error *err)
 		.pool = (unsigned)d->config.pool,
 		.pids_max = (unsigned)d->config.pids_max,
 	});
-	d->server = server_new(&(struct server_params){
-		.loop = d->loop,
-		.store = d->store,
-		.sandboxes = d->sandboxes,
-		.config = &d->config,
-		.spool_fd = d->spool_fd,
-	}, take_fd(d->listen_fd));
+	d->server = server_new(
+		&(struct server_params){
+			.loop = d->loop,
+			.store = d->store,
+			.sandboxes = d->sandboxes,
+			.config = &d->config,
+			.spool_fd = d->spool_fd,
+		},
+		take_fd(d->listen_fd));
 	return write_endpoint(d, err);
 }
 

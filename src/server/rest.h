@@ -26,6 +26,6 @@ struct label_filter {
 	struct store_label labels[LABEL_FILTER_MAX];
 	size_t count;
 };
-int label_filter_parse(const struct http1_view *query, struct label_filter *ret,
-	struct error *ret_err);
+int label_filter_parse(
+	const struct http1_view *query, struct label_filter *ret, struct error *ret_err);
 void label_filter_done(struct label_filter *f);

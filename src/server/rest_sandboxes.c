@@ -22,28 +22,29 @@ void rest_health(struct conn *conn)
 
 void rest_not_available(struct conn *conn)
 {
-	http_answer_error(conn, 501, "FEATURE_NOT_AVAILABLE",
-		"this part of the API is not built in yet");
+	http_answer_error(
+		conn, 501, "FEATURE_NOT_AVAILABLE", "this part of the API is not built in yet");
 }
 
 /* Nobody runs it: did it ever exist? */
 void rest_answer_no_sandbox(struct conn *conn)
 {
 	struct store_sandbox rec = {0};
-	int r = store_sandbox_find(conn->server->params.store, conn->params[0],
-		conn->token.org_id, &rec);
+	int r = store_sandbox_find(
+		conn->server->params.store, conn->params[0], conn->token.org_id, &rec);
 
 	if (r == 0 && rec.status == STORE_STOPPED)
 		http_answer_error(conn, 400, "SANDBOX_ALREADY_TERMINATED",
 			"The requested sandbox has already been terminated (end reason: %s)",
 			store_end_reason_name(rec.end_reason));
 	else
-		http_answer_error(conn, 404, "SANDBOX_NOT_FOUND",
-			"There is no sandbox with this id");
+		http_answer_error(
+			conn, 404, "SANDBOX_NOT_FOUND", "There is no sandbox with this id");
 	store_sandbox_done(&rec);
 }
 
-/* --- metadata ---------------------------------------------------------------------------------- */
+/* --- metadata ----------------------------------------------------------------------------------
+ */
 
 static void put_time(struct buf *b, const char *key, int64_t ms)
 {
@@ -98,10 +99,10 @@ void rest_sandbox_get(struct conn *conn)
 	struct store_sandbox rec = {0};
 	auto_buf struct buf b = {0};
 
-	if (store_sandbox_find(conn->server->params.store, conn->params[0], conn->token.org_id,
-		    &rec) < 0) {
-		http_answer_error(conn, 404, "SANDBOX_NOT_FOUND",
-			"There is no sandbox with this id");
+	if (store_sandbox_find(
+		    conn->server->params.store, conn->params[0], conn->token.org_id, &rec) < 0) {
+		http_answer_error(
+			conn, 404, "SANDBOX_NOT_FOUND", "There is no sandbox with this id");
 		return;
 	}
 	buf_init(&b, 65536);
@@ -110,7 +111,8 @@ void rest_sandbox_get(struct conn *conn)
 	http_answer(conn, 200, (const char *)buf_data(&b), b.len);
 }
 
-/* --- list --------------------------------------------------------------------------------------- */
+/* --- list ---------------------------------------------------------------------------------------
+ */
 
 struct list_query {
 	struct label_filter filter;
@@ -136,8 +138,8 @@ static int parse_cursor(const char *text, struct list_query *q, struct error *er
 
 	if (strncmp(text, "http://", 7) == 0 || strncmp(text, "https://", 8) == 0) {
 		const char *query = strchr(text, '?');
-		struct http1_view v = {query != NULL ? query + 1 : "",
-			query != NULL ? strlen(query + 1) : 0};
+		struct http1_view v = {
+			query != NULL ? query + 1 : "", query != NULL ? strlen(query + 1) : 0};
 		struct http1_view key, value;
 		size_t at = 0;
 
@@ -161,8 +163,8 @@ static int parse_cursor(const char *text, struct list_query *q, struct error *er
 	return 0;
 }
 
-static int parse_list_query(const struct http1_view *query, bool paged, struct list_query *q,
-	struct error *err)
+static int parse_list_query(
+	const struct http1_view *query, bool paged, struct list_query *q, struct error *err)
 {
 	struct http1_view key, value;
 	auto_free char *cursor = NULL;
@@ -176,8 +178,8 @@ static int parse_list_query(const struct http1_view *query, bool paged, struct l
 		if (!http1_view_eq(&key, "limit") && !http1_view_eq(&key, "cursor"))
 			continue;
 		if (http1_percent_decode(&value, true, &text) < 0)
-			return error_set(err, -EINVAL, "MALFORMED_REQUEST",
-				"the query is not well encoded");
+			return error_set(
+				err, -EINVAL, "MALFORMED_REQUEST", "the query is not well encoded");
 		if (http1_view_eq(&key, "cursor")) { /* of several the last one counts */
 			free(cursor);
 			cursor = take_ptr(text);
@@ -251,7 +253,8 @@ void rest_sandbox_list(struct conn *conn)
 	buf_done(&out.b);
 }
 
-/* --- kill --------------------------------------------------------------------------------------- */
+/* --- kill ---------------------------------------------------------------------------------------
+ */
 
 /* A kill answers when the sandbox's sockets have been closed, or a second later: clients wait for
  * their own socket to close and count on it (protocol.md 6.1). */
@@ -292,8 +295,7 @@ static bool has_session(const struct server *server, const char *id)
 {
 	struct list *pos;
 
-	list_for_each(pos, &server->conns)
-	{
+	list_for_each (pos, &server->conns) {
 		const struct conn *conn = container_of(pos, struct conn, node);
 
 		if (conn->session != NULL && strcmp(session_sandbox_id(conn->session), id) == 0)
@@ -308,8 +310,7 @@ void rest_session_gone(struct server *server, const char *id)
 
 	if (list_empty(&server->kill_waits) || has_session(server, id))
 		return;
-	list_for_each_safe(pos, tmp, &server->kill_waits)
-	{
+	list_for_each_safe (pos, tmp, &server->kill_waits) {
 		struct kill_wait *w = container_of(pos, struct kill_wait, node);
 
 		if (strcmp(w->id, id) == 0)
@@ -327,12 +328,12 @@ void rest_sandbox_kill(struct conn *conn)
 
 	if (sb == NULL) {
 		/* Killing one that has ended already is no error. */
-		if (store_sandbox_find(server->params.store, conn->params[0], conn->token.org_id,
-			    &rec) == 0)
+		if (store_sandbox_find(
+			    server->params.store, conn->params[0], conn->token.org_id, &rec) == 0)
 			http_answer(conn, 200, "{}", 2);
 		else
-			http_answer_error(conn, 404, "SANDBOX_NOT_FOUND",
-				"There is no sandbox with this id");
+			http_answer_error(
+				conn, 404, "SANDBOX_NOT_FOUND", "There is no sandbox with this id");
 		store_sandbox_done(&rec);
 		return;
 	}
@@ -347,7 +348,8 @@ void rest_sandbox_kill(struct conn *conn)
 	rest_session_gone(server, w->id);
 }
 
-/* --- extend ------------------------------------------------------------------------------------- */
+/* --- extend -------------------------------------------------------------------------------------
+ */
 
 void rest_sandbox_extend(struct conn *conn)
 {

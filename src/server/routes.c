@@ -20,7 +20,8 @@ struct route {
 	rest_handler handler;
 };
 
-/* The first match wins. Both spellings of the sandbox paths, on both API versions: clients differ. */
+/* The first match wins. Both spellings of the sandbox paths, on both API versions: clients differ.
+ */
 static const struct route routes[] = {
 	{"GET", "/health", ROUTE_OPEN, rest_health},
 	{"GET", "/api/v3/sandbox(es)/create", 0, rest_sandbox_create},
@@ -103,8 +104,8 @@ static bool authenticate(struct conn *conn)
 	if (r == -EKEYEXPIRED)
 		http_answer_error(conn, 401, "INVALID_TOKEN", "The token has expired");
 	else if (r == -ENOENT)
-		http_answer_error(conn, 401, "INVALID_TOKEN", h == NULL ?
-			"The request carries no token" : "The token is not valid");
+		http_answer_error(conn, 401, "INVALID_TOKEN",
+			h == NULL ? "The request carries no token" : "The token is not valid");
 	else
 		http_answer_error(conn, 500, "INTERNAL_ERROR", "The token cannot be checked: %s",
 			strerror(-r));

@@ -21,8 +21,8 @@ static void accept_again(struct loop_timer *timer)
 {
 	struct server *server = container_of(timer, struct server, accept_timer);
 
-	(void)loop_io_add(server->params.loop, &server->accept_io, server->listen_fd, EPOLLIN,
-		on_acceptable);
+	(void)loop_io_add(
+		server->params.loop, &server->accept_io, server->listen_fd, EPOLLIN, on_acceptable);
 }
 
 static void on_acceptable(struct loop_io *io, uint32_t events)
@@ -48,7 +48,8 @@ static void on_acceptable(struct loop_io *io, uint32_t events)
 			static const char busy[] =
 				"HTTP/1.1 503 Service Unavailable\r\nconnection: close\r\n"
 				"content-type: application/json\r\ncontent-length: 67\r\n\r\n"
-				"{\"code\":\"TOO_MANY_CONNECTIONS\",\"message\":\"too many connections\"}  ";
+				"{\"code\":\"TOO_MANY_CONNECTIONS\",\"message\":\"too many "
+				"connections\"}  ";
 
 			(void)send(fd, busy, sizeof(busy) - 1, MSG_NOSIGNAL | MSG_DONTWAIT);
 			fd_close(fd);
@@ -84,8 +85,7 @@ void server_stop(struct server *server)
 	loop_timer_cancel(&server->accept_timer);
 	loop_io_del(&server->accept_io);
 	server->listen_fd = fd_close(server->listen_fd);
-	list_for_each_safe(pos, tmp, &server->conns)
-	{
+	list_for_each_safe (pos, tmp, &server->conns) {
 		struct conn *conn = container_of(pos, struct conn, node);
 
 		if (conn->state == HTTP_HEAD || conn->state == HTTP_BODY)

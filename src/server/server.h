@@ -13,11 +13,11 @@
 struct server;
 
 struct server_params {
-	struct loop *loop;           /* all borrowed */
+	struct loop *loop; /* all borrowed */
 	struct store *store;
 	struct sandboxes *sandboxes;
 	const struct config *config;
-	int spool_fd;                /* folder for spilled client data */
+	int spool_fd; /* folder for spilled client data */
 };
 
 /* Accepts on listen_fd (taken over; listening, non-blocking). */

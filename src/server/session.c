@@ -80,8 +80,8 @@ static void on_peer_close(struct session *s, const struct ws_event *ev)
 	stream_close_after_flush(&s->conn->stream, CLOSE_LIMIT_NS);
 }
 
-static void on_sandbox_end(struct sandbox_client *client, enum store_end_reason reason,
-	const char *detail)
+static void on_sandbox_end(
+	struct sandbox_client *client, enum store_end_reason reason, const char *detail)
 {
 	static const struct {
 		uint16_t code;
@@ -160,7 +160,8 @@ void session_on_drain(struct session *s)
 	outputs_resume(s);
 }
 
-/* --- receiving --------------------------------------------------------------------------------- */
+/* --- receiving ---------------------------------------------------------------------------------
+ */
 
 static void on_message(struct session *s, struct ws_event *ev)
 {

@@ -57,8 +57,8 @@ void call_answer_ok(struct call *call, struct buf *json)
 	send_answer(call, json);
 }
 
-void call_answer_value(struct call *call, const struct rpc_schema *schema, const void *object,
-	bool bare)
+void call_answer_value(
+	struct call *call, const struct rpc_schema *schema, const void *object, bool bare)
 {
 	auto_buf struct buf b;
 
@@ -119,8 +119,8 @@ static void answer_params(struct call *call, const struct rpc_issue *issue)
 	send_answer(call, &b);
 }
 
-void call_answer_issue(struct call *call, const char *field, const char *expected,
-	const char *code, const char *message)
+void call_answer_issue(struct call *call, const char *field, const char *expected, const char *code,
+	const char *message)
 {
 	struct rpc_issue issue = {0};
 
@@ -354,8 +354,7 @@ void calls_answer_end(struct session *s)
 {
 	struct list *pos;
 
-	list_for_each(pos, &s->calls)
-	{
+	list_for_each (pos, &s->calls) {
 		struct call *call = container_of(pos, struct call, node);
 
 		if (call->method->id == RPC_PROCESS_WAIT) {

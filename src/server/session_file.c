@@ -15,7 +15,7 @@ static void content_data(struct channel_stream *cs, const uint8_t *data, size_t 
 	struct session *s = call->s;
 
 	if (!call->too_large && (s->collecting + len > SESSION_COLLECT_MAX ||
-		buf_append(&call->collected, data, len) < 0)) {
+					buf_append(&call->collected, data, len) < 0)) {
 		/* Let the rest go by; the agent stops when it sees the cancel. */
 		call->too_large = true;
 		sandbox_call_cancel(&call->rpc);
@@ -53,9 +53,10 @@ static void read_done(struct call *call)
 
 static void answer_too_large(struct call *call, const char *path)
 {
-	auto_free char *text = mem_printf("%s: the file is larger than this client takes in one "
-					  "message (%zu bytes); read it in parts with open and read",
-		path, session_message_max(call->s));
+	auto_free char *text =
+		mem_printf("%s: the file is larger than this client takes in one "
+			   "message (%zu bytes); read it in parts with open and read",
+			path, session_message_max(call->s));
 	struct rpc_failure f = {.context = text, .constructor = (char *)"RangeError"};
 
 	call_answer_failure(call, &f);

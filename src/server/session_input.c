@@ -104,7 +104,8 @@ static void send_failure(struct input *in)
 /* Everything has been handed over: end it as the client ended it. */
 static void finish(struct input *in)
 {
-	/* A program whose input breaks off sees its end; a file that breaks off is a failed call. */
+	/* A program whose input breaks off sees its end; a file that breaks off is a failed call.
+	 */
 	if (in->failed && in->proc == NULL)
 		send_failure(in);
 	else
@@ -182,8 +183,8 @@ static const struct channel_stream_ops input_ops = {
 
 int input_bind(struct input *in, uint32_t channel_id)
 {
-	int r = channel_open_send(sandbox_channel(in->s->client.sb), &in->cs, channel_id,
-		&input_ops);
+	int r = channel_open_send(
+		sandbox_channel(in->s->client.sb), &in->cs, channel_id, &input_ops);
 
 	if (r < 0)
 		return r;
@@ -203,7 +204,8 @@ void input_release(struct input *in)
 		input_free(in);
 }
 
-/* --- from the client --------------------------------------------------------------------------- */
+/* --- from the client ---------------------------------------------------------------------------
+ */
 
 static void push(struct input *in, const uint8_t *data, size_t len)
 {
@@ -237,9 +239,9 @@ static void push(struct input *in, const uint8_t *data, size_t len)
 	{
 		struct rpc_failure f = {
 			.err = r == -ENOBUFS ? 0 : -r,
-			.context = r == -ENOBUFS
-				? (char *)"more input is waiting than the server keeps (spool-max)"
-				: (char *)"keeping input for the sandbox",
+			.context = r == -ENOBUFS ? (char *)"more input is waiting than the server "
+							   "keeps (spool-max)"
+						 : (char *)"keeping input for the sandbox",
 			.constructor = r == -ENOBUFS ? (char *)"RangeError" : NULL,
 		};
 		auto_buf struct buf b;

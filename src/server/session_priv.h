@@ -9,9 +9,9 @@
  * session_output.c    streams from the agent to the client
  *
  * Life of a process's output (protocol.md 7.4: the Python client loses what comes before it has
- * sent processWait): the answer to spawn goes first; data is HELD, within the stream's window, until
- * the first processWait for that pid on this connection or, failing that, two seconds after the
- * client's last input for it; then `start`, the data and `end` FLOW.
+ * sent processWait): the answer to spawn goes first; data is HELD, within the stream's window,
+ * until the first processWait for that pid on this connection or, failing that, two seconds after
+ * the client's last input for it; then `start`, the data and `end` FLOW.
  */
 #pragma once
 
@@ -78,7 +78,8 @@ static inline size_t session_message_max(const struct session *s)
 	return s->python ? SESSION_PYTHON_MESSAGE_MAX : SESSION_MESSAGE_MAX;
 }
 
-/* --- session_dispatch.c ------------------------------------------------------------------------ */
+/* --- session_dispatch.c ------------------------------------------------------------------------
+ */
 
 struct call;
 typedef void (*call_fn)(struct call *call, bool failed, const uint8_t *data, size_t len);
@@ -90,9 +91,9 @@ struct call {
 	const struct rpc_method *method;
 	char *id; /* JSON text to echo */
 	struct sandbox_call rpc;
-	call_fn finish;      /* the agent's answer */
+	call_fn finish;                  /* the agent's answer */
 	void (*done)(struct call *call); /* frees what the kind added; may be NULL */
-	bool answered;       /* the client has its answer (abort): only clean up */
+	bool answered;                   /* the client has its answer (abort): only clean up */
 	struct table_entry abort_entry;
 	bool abortable;
 
@@ -120,14 +121,14 @@ void session_message(struct session *s, uint8_t *text, size_t len, bool is_text)
 bool call_send(struct call *call, const void *params, call_fn finish);
 /* Answers, each once; the call stays until call_free(). */
 void call_answer_ok(struct call *call, struct buf *json); /* whole answer text */
-void call_answer_value(struct call *call, const struct rpc_schema *schema, const void *object,
-	bool bare);
+void call_answer_value(
+	struct call *call, const struct rpc_schema *schema, const void *object, bool bare);
 void call_answer_null(struct call *call);
 void call_answer_failure(struct call *call, const struct rpc_failure *failure);
 /* From a packed failure of the agent. */
 void call_answer_packed_failure(struct call *call, const uint8_t *data, size_t len);
-void call_answer_issue(struct call *call, const char *field, const char *expected,
-	const char *code, const char *message);
+void call_answer_issue(struct call *call, const char *field, const char *expected, const char *code,
+	const char *message);
 void call_answer_error(struct call *call, int code, const char *message);
 void call_answer_abort(struct call *call);
 /* Makes the call cancellable by abort_id (-1: not). False (answered, freed) when in use. */
@@ -141,7 +142,8 @@ void calls_abandon(struct session *s);
 
 typedef void (*call_handler)(struct call *call, void *params);
 
-/* --- session_process.c --------------------------------------------------------------------------- */
+/* --- session_process.c ---------------------------------------------------------------------------
+ */
 
 struct proc {
 	struct table_entry by_pid;
@@ -163,12 +165,14 @@ void proc_output_over(struct proc *proc, struct output *out);
 void proc_input_over(struct proc *proc, struct input *in);
 void procs_free(struct session *s);
 
-/* --- session_file.c ------------------------------------------------------------------------------ */
+/* --- session_file.c ------------------------------------------------------------------------------
+ */
 
 void handle_read_file(struct call *call, void *params);
 void handle_write_file(struct call *call, void *params);
 
-/* --- session_input.c ----------------------------------------------------------------------------- */
+/* --- session_input.c -----------------------------------------------------------------------------
+ */
 
 /* A stream from the client: bytes wait in a spool until the agent takes them. */
 struct input {
@@ -203,17 +207,18 @@ void input_pump(struct input *in);
 void input_release(struct input *in);
 void inputs_free(struct session *s);
 
-/* --- session_output.c ---------------------------------------------------------------------------- */
+/* --- session_output.c ----------------------------------------------------------------------------
+ */
 
 struct output {
 	struct table_entry entry;
 	bool in_table;
 	struct session *s;
-	int64_t id;         /* what the client knows it by */
+	int64_t id; /* what the client knows it by */
 	struct channel_stream cs;
 	struct proc *proc;
-	bool flowing;       /* start has been sent */
-	bool ended;         /* the agent has ended it */
+	bool flowing; /* start has been sent */
+	bool ended;   /* the agent has ended it */
 	struct buf held;
 	uint32_t unconsumed; /* bytes passed on whose credit waits for the socket */
 	struct list congested;

@@ -12,7 +12,8 @@
  * grandchild may keep the pipe for ever: then the status goes first. */
 #define GRACE_NS (20 * CLOCK_MS)
 
-/* --- processes of this connection -------------------------------------------------------------- */
+/* --- processes of this connection --------------------------------------------------------------
+ */
 
 static void proc_free(struct proc *proc)
 {
@@ -104,7 +105,8 @@ void procs_free(struct session *s)
 		proc_free(container_of(e, struct proc, by_pid));
 }
 
-/* --- spawn ------------------------------------------------------------------------------------- */
+/* --- spawn -------------------------------------------------------------------------------------
+ */
 
 static void spawn_done(struct call *call)
 {
@@ -293,8 +295,8 @@ static void finish_wait(struct call *call, bool failed, const uint8_t *data, siz
 	}
 	by_signal = st->signal != NULL && strcmp(st->signal, "SIGKILL") == 0;
 	if (by_signal || st->code == 128 + SIGKILL)
-		sandbox_query_oom(call->s->client.sb, &call->oom, call->pid, by_signal,
-			on_oom_verdict);
+		sandbox_query_oom(
+			call->s->client.sb, &call->oom, call->pid, by_signal, on_oom_verdict);
 	else
 		wait_settle(call);
 }
