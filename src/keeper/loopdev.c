@@ -127,14 +127,16 @@ static int make_node(const struct loopdevs *l, int number)
 {
 	char path[64];
 	auto_free char *text = NULL;
-	unsigned major_no, minor_no;
+	char *end;
 
 	snprintf(path, sizeof(path), "/sys/block/loop%d/dev", number);
 	int r = fd_read_file(AT_FDCWD, path, 64, &text, NULL);
 	if (r < 0)
 		return r;
-	if (sscanf(text, "%u:%u", &major_no, &minor_no) != 2)
+	unsigned major_no = (unsigned)strtoul(text, &end, 10);
+	if (*end != ':')
 		return -EINVAL;
+	unsigned minor_no = (unsigned)strtoul(end + 1, NULL, 10);
 	if (mknodat(l->nodes, loopdev_name(number).text, S_IFBLK | 0600,
 		    makedev(major_no, minor_no)) < 0 &&
 		errno != EEXIST)

@@ -121,15 +121,15 @@ int keeper_spawn(const struct keeper_spawn_params *params, int *ret_sock, pid_t 
 	if (pipe2(errors, O_CLOEXEC) < 0)
 		return -errno;
 	auto_close int error_read = errors[0];
-	auto_close int error_write = errors[1];
 
-	struct spawn s = {.params = params, .sock = theirs, .error = error_write};
+	struct spawn s = {.params = params, .sock = theirs, .error = errors[1]};
 	pid_t pid = fork();
-	if (pid < 0)
-		return -errno;
+	int err = -errno;
 	if (pid == 0)
 		run_child(&s);
-	error_write = fd_close(error_write);
+	fd_close(errors[1]);
+	if (pid < 0)
+		return err;
 	int r = await_exec(error_read, pid);
 	if (r < 0)
 		return r;
