@@ -10,6 +10,7 @@
 #include "loop/stream.h"
 
 #include <errno.h>
+#include <fcntl.h>
 #include <limits.h>
 #include <string.h>
 #include <sys/socket.h>
@@ -255,6 +256,12 @@ int stream_writev(struct stream *s, const struct iovec *iov, int count)
 	int r = check_write(s, total);
 	if (r < 0 || total == 0)
 		return r;
+	/* flush stays set: the end of the turn also looks whether a producer waits for room. */
+	if (s->flush) {
+		r = push(s);
+		if (r < 0)
+			return after_write(s, r);
+	}
 	if (s->out.len == 0) {
 		struct msghdr msg = {
 			.msg_iov = (struct iovec *)(uintptr_t)iov,
@@ -270,6 +277,64 @@ int stream_writev(struct stream *s, const struct iovec *iov, int count)
 			sent = 0;
 	}
 	return after_write(s, queue_rest(s, iov, count, (size_t)sent));
+}
+
+/* Moves what the socket takes now; *len is what is left in the pipe. */
+static int splice_some(struct stream *s, int pipe, size_t *len)
+{
+	while (*len > 0) {
+		ssize_t n =
+			splice(pipe, NULL, s->fd, NULL, *len, SPLICE_F_MOVE | SPLICE_F_NONBLOCK);
+
+		if (n > 0)
+			*len -= (size_t)n;
+		else if (n < 0 && errno == EPIPE)
+			return -EPIPE;
+		else if (n == 0 || errno != EINTR)
+			break; /* the socket is full, or of a kind that cannot */
+	}
+	return 0;
+}
+
+static int queue_pipe(struct stream *s, int pipe, size_t len)
+{
+	uint8_t *p = buf_reserve(&s->out, len, NULL);
+
+	if (p == NULL)
+		return -ENOMEM;
+	int r = fd_read_all(pipe, p, len);
+	if (r == 0)
+		buf_commit(&s->out, len);
+	return r;
+}
+
+int stream_write_pipe(struct stream *s, const void *head, size_t head_len, int pipe, size_t len)
+{
+	size_t total;
+
+	if (__builtin_add_overflow(head_len, len, &total))
+		return -ENOBUFS;
+	int r = check_write(s, total);
+	if (r < 0 || total == 0)
+		return r;
+	if (s->flush)
+		r = push(s);
+	size_t sent = 0;
+	if (r == 0 && s->out.len == 0) {
+		ssize_t n = send(s->fd, head, head_len, MSG_NOSIGNAL | MSG_DONTWAIT | MSG_MORE);
+
+		if (n >= 0)
+			sent = (size_t)n;
+		else if (errno != EAGAIN && errno != EINTR)
+			r = -errno;
+	}
+	if (r == 0)
+		r = buf_append(&s->out, (const uint8_t *)head + sent, head_len - sent);
+	if (r == 0 && s->out.len == 0)
+		r = splice_some(s, pipe, &len);
+	if (r == 0 && len > 0)
+		r = queue_pipe(s, pipe, len);
+	return after_write(s, r);
 }
 
 uint8_t *stream_reserve(struct stream *s, size_t len)
@@ -398,6 +463,9 @@ void stream_done(struct stream *s)
 		return;
 	if (s->gone != NULL)
 		*s->gone = true;
+	/* What was committed in this turn still gets its one try. */
+	if (s->flush && !s->ended)
+		(void)push(s);
 	loop_io_del(&s->io);
 	loop_timer_cancel(&s->linger);
 	loop_defer_cancel(&s->defer);

@@ -72,6 +72,11 @@ void stream_done(struct stream *s);
  * stream's error. The bytes are copied. */
 int stream_write(struct stream *s, const void *data, size_t len);
 int stream_writev(struct stream *s, const struct iovec *iov, int count);
+/* Sends head and then len bytes that wait in a pipe of the caller's own (all of them are there, and
+ * nobody else reads it), moving pages instead of copying them where the kernel can. The pipe is
+ * empty of them afterwards, also when the socket takes only a part. SIGPIPE must be ignored. Same
+ * errors. */
+int stream_write_pipe(struct stream *s, const void *head, size_t head_len, int pipe, size_t len);
 /* Zero-copy production: reserve room in the send queue, fill it, commit. The socket is tried at the
  * end of the turn, or at commit when much has come together. NULL when the queue cannot take len
  * bytes. */

@@ -3,6 +3,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <netinet/in.h>
+#include <signal.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/socket.h>
@@ -581,6 +582,83 @@ static void test_drain_at_end_of_turn(void **state)
 	assert_false(stream_congested(f.s));
 }
 
+/* A write behind a commit sends both, and whoever waits for room is told all the same. */
+static void test_write_behind_commit(void **state)
+{
+	size_t len = OUT_HIGH + 1;
+	uint8_t *p = stream_reserve(f.s, len);
+
+	assert_non_null(p);
+	memset(p, 'x', len);
+	assert_int_equal(stream_commit(f.s, len), 0);
+	assert_true(stream_congested(f.s));
+	assert_int_equal(stream_write(f.s, "y", 1), 0);
+	assert_int_equal(f.s->out.len, 0);
+	run_for(2);
+	assert_int_equal(f.drains, 1);
+	assert_int_equal(peer_read_all(), len + 1);
+}
+
+/* Frames out of a pipe, between committed and written bytes, to a peer that reads slowly. */
+static void test_write_pipe_keeps_order(void **state)
+{
+	enum { FRAMES = 40, SIZE = 20000, FRAME = 1 + 1 + 4 + SIZE };
+	auto_free uint8_t *data = mem_zalloc(FRAMES * FRAME);
+	auto_free uint8_t *back = mem_zalloc(FRAMES * FRAME);
+	size_t got = 0;
+	int relay[2];
+
+	signal(SIGPIPE, SIG_IGN);
+	assert_int_equal(pipe2(relay, O_CLOEXEC), 0);
+	for (size_t i = 0; i < FRAMES * FRAME; i++)
+		data[i] = (uint8_t)(i * 7 + (i >> 9));
+	for (int i = 0; i < FRAMES; i++) {
+		uint8_t *at = data + (size_t)i * FRAME;
+		uint8_t *p = stream_reserve(f.s, 1);
+
+		assert_non_null(p);
+		*p = at[0];
+		assert_int_equal(stream_commit(f.s, 1), 0);
+		if (i % 2)
+			assert_int_equal(stream_write(f.s, at + 1, 1), 0);
+		assert_int_equal(fd_write_all(relay[1], at + 6, SIZE), 0);
+		if (i % 2)
+			assert_int_equal(stream_write_pipe(f.s, at + 2, 4, relay[0], SIZE), 0);
+		else
+			assert_int_equal(stream_write_pipe(f.s, at + 1, 5, relay[0], SIZE), 0);
+		if (i % 10 == 9)
+			run_for(1);
+	}
+	for (int i = 0; i < 1000 && got < FRAMES * FRAME; i++) {
+		ssize_t n = read(f.peer, back + got, 100000);
+
+		if (n > 0)
+			got += (size_t)n;
+		run_for(1);
+	}
+	assert_int_equal(got, FRAMES * FRAME);
+	assert_memory_equal(data, back, FRAMES * FRAME);
+	fd_close(relay[0]);
+	fd_close(relay[1]);
+}
+
+static void test_write_pipe_error(void **state)
+{
+	int relay[2];
+
+	signal(SIGPIPE, SIG_IGN);
+	assert_int_equal(pipe2(relay, O_CLOEXEC), 0);
+	assert_int_equal(write(relay[1], "xyz", 3), 3);
+	assert_int_equal(stream_write_pipe(f.s, "h", 1, relay[0], SIZE_MAX), -ENOBUFS);
+	assert_int_equal(stream_write_pipe(f.s, "h", 1, relay[0], OUT_MAX), -ENOBUFS);
+	fd_close(take_fd(f.peer));
+	assert_int_equal(stream_write_pipe(f.s, "h", 1, relay[0], 3), -EPIPE);
+	run_until_closed();
+	assert_int_equal(f.close_err, -EPIPE);
+	fd_close(relay[0]);
+	fd_close(relay[1]);
+}
+
 /* A close right behind a commit loses nothing. */
 static void test_close_behind_commit(void **state)
 {
@@ -595,6 +673,20 @@ static void test_close_behind_commit(void **state)
 	assert_int_equal(read(f.peer, data, sizeof(data)), 4);
 	assert_memory_equal(data, "last", 4);
 	assert_int_equal(read(f.peer, data, sizeof(data)), 0);
+}
+
+/* So does the end of the stream in the same turn, as far as the socket takes it. */
+static void test_done_behind_commit(void **state)
+{
+	uint8_t *p = stream_reserve(f.s, 100);
+	char data[16];
+
+	assert_non_null(p);
+	memcpy(p, "last", 4);
+	assert_int_equal(stream_commit(f.s, 4), 0);
+	stream_done(f.s);
+	assert_int_equal(read(f.peer, data, sizeof(data)), 4);
+	assert_memory_equal(data, "last", 4);
 }
 
 static void test_free_in_on_drain(void **state)
@@ -856,6 +948,11 @@ int main(void)
 		unix_test(test_reserve_and_commit),
 		unix_test(test_large_commit_goes_at_once),
 		unix_test(test_drain_at_end_of_turn),
+		unix_test(test_write_behind_commit),
+		unix_test(test_write_pipe_keeps_order),
+		tcp_test(test_write_pipe_keeps_order),
+		unix_test(test_write_pipe_error),
+		unix_test(test_done_behind_commit),
 		unix_test(test_close_behind_commit),
 		unix_test(test_free_in_on_drain),
 		unix_test(test_write_error),
