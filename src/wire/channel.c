@@ -25,6 +25,8 @@
 #define OUT_MAX (CHANNEL_MESSAGE_MAX + OUT_HIGH + 2 * CHANNEL_WINDOW + 512 * 1024)
 /* Frames sent with one writev(2). */
 #define BATCH 16
+/* Frames of the agent up to this size wait for the end of the turn. */
+#define SMALL_MAX 4096
 #define HELLO_MAX 64
 
 enum sender { FROM_NOBODY, FROM_AGENT, FROM_DAEMON, FROM_BOTH };
@@ -112,6 +114,23 @@ static int put_batch(struct channel *ch, const struct channel_header *head, cons
 	return stream_writev(&ch->stream, iov, count);
 }
 
+/* Small frames of one turn go out together: a program that ends is an END per stream and a
+ * response, and the peer need not wake up for each. */
+static int put_small(
+	struct channel *ch, const struct channel_header *head, const void *data, size_t len)
+{
+	struct channel_header h = *head;
+	uint8_t *p = stream_reserve(&ch->stream, CHANNEL_HEADER_SIZE + len);
+
+	if (!p)
+		return ch->stream.error < 0 ? ch->stream.error : -ENOBUFS;
+	h.length = (uint32_t)len;
+	put_header(p, &h);
+	if (len > 0)
+		memcpy(p + CHANNEL_HEADER_SIZE, data, len);
+	return stream_commit(&ch->stream, CHANNEL_HEADER_SIZE + len);
+}
+
 int channel_put(struct channel *ch, const struct channel_header *head, const void *data, size_t len)
 {
 	static const uint8_t nothing[1];
@@ -124,6 +143,8 @@ int channel_put(struct channel *ch, const struct channel_header *head, const voi
 		return ch->error;
 	if (len + frames * CHANNEL_HEADER_SIZE > ch->stream.out.max - ch->stream.out.len)
 		return -ENOBUFS;
+	if (ch->agent && len <= SMALL_MAX)
+		return put_small(ch, head, data, len);
 	while (!last) {
 		/* The queue has room, so this fails only with the stream, which reports it. */
 		r = put_batch(ch, head, &p, &len, &last);
@@ -131,6 +152,16 @@ int channel_put(struct channel *ch, const struct channel_header *head, const voi
 			return r;
 	}
 	return 0;
+}
+
+int channel_put_pipe(struct channel *ch, const struct channel_header *head, int pipe)
+{
+	uint8_t header[CHANNEL_HEADER_SIZE];
+
+	if (ch->error)
+		return ch->error;
+	put_header(header, head);
+	return stream_write_pipe(&ch->stream, header, sizeof(header), pipe, head->length);
 }
 
 void channel_put_control(

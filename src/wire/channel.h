@@ -157,6 +157,10 @@ size_t channel_send_room(struct channel_stream *s);
 /* Sends len <= channel_send_room() bytes (copied). 0, -EINVAL when that is too many, -EPIPE when
  * closed, or the channel's error. */
 int channel_send(struct channel_stream *s, const void *data, size_t len);
+/* The same for bytes that wait in a pipe of the caller's own, without copying them where the kernel
+ * can: at most CHANNEL_PAYLOAD_MAX. All of them are there, nobody else reads the pipe, SIGPIPE is
+ * ignored. */
+int channel_send_pipe(struct channel_stream *s, int pipe, size_t len);
 /* Sends END and closes this end. Safe when closed. */
 void channel_send_end(struct channel_stream *s);
 /* Receiver: n bytes have been dealt with. Safe when closed. */

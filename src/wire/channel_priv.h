@@ -16,6 +16,8 @@ struct channel_header {
  * CHANNEL_FLAG_MORE on all but the last. All or nothing: -ENOBUFS leaves the channel as it was. */
 int channel_put(
 	struct channel *ch, const struct channel_header *head, const void *data, size_t len);
+/* Sends one frame whose payload waits in a pipe: as stream_write_pipe(). */
+int channel_put_pipe(struct channel *ch, const struct channel_header *head, int pipe);
 /* Sends a small frame that must not get lost: when it cannot be queued the channel fails. */
 void channel_put_control(
 	struct channel *ch, uint8_t type, uint32_t id, const void *data, size_t len);

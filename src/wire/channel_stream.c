@@ -95,6 +95,21 @@ int channel_send(struct channel_stream *s, const void *data, size_t len)
 	return r;
 }
 
+int channel_send_pipe(struct channel_stream *s, int pipe, size_t len)
+{
+	struct channel_header head = {.type = CHANNEL_DATA, .id = s->id, .length = (uint32_t)len};
+	int r;
+
+	if (!s->channel)
+		return -EPIPE;
+	if (!s->sender || len == 0 || len > s->credit || len > CHANNEL_PAYLOAD_MAX)
+		return -EINVAL;
+	r = channel_put_pipe(s->channel, &head, pipe);
+	if (r == 0)
+		s->credit -= (uint32_t)len;
+	return r;
+}
+
 void channel_send_end(struct channel_stream *s)
 {
 	struct channel *ch = s->channel;
