@@ -291,13 +291,21 @@ void agent_refuse_stream(
 	va_end(ap);
 }
 
+const int *agent_relay(struct agent *agent)
+{
+	if (agent->relay[0] < 0 && pipe2(agent->relay, O_CLOEXEC) < 0)
+		return NULL;
+	return agent->relay;
+}
+
 /* --- start and end ---------------------------------------------------------------------------- */
 
 int agent_init(struct agent *agent, struct loop *loop, int fd, const struct agent_config *config)
 {
 	int r;
 
-	*agent = (struct agent){.config = *config, .loop = loop, .null_fd = -EBADF};
+	*agent = (struct agent){
+		.config = *config, .loop = loop, .null_fd = -EBADF, .relay = {-EBADF, -EBADF}};
 	oom_score_open(&agent->oom_score, config->oom_fd, config->oom_score_adj);
 	environment_init(&agent->env);
 	table_init(&agent->requests);
@@ -343,5 +351,7 @@ void agent_done(struct agent *agent)
 	table_done(&agent->requests);
 	table_done(&agent->processes);
 	agent->null_fd = fd_close(agent->null_fd);
+	agent->relay[0] = fd_close(agent->relay[0]);
+	agent->relay[1] = fd_close(agent->relay[1]);
 	oom_score_close(&agent->oom_score);
 }

@@ -48,6 +48,7 @@ struct agent {
 	struct environment env;
 	struct oom_score oom_score;
 	int null_fd;
+	int relay[2]; /* see agent_relay(); -EBADF: not made */
 
 	struct table requests;  /* open requests by id */
 	struct table processes; /* by pid: running, and results */
@@ -98,6 +99,10 @@ int request_open(
 	struct agent *agent, struct request *req, uint32_t id, const struct request_ops *ops);
 /* Takes the request out of the table; the answer is given separately. Safe when not open. */
 void request_close(struct request *req);
+
+/* A pipe that is empty and nobody else's, for moving bytes from one descriptor to another; NULL
+ * when there are no descriptors left. Whoever puts bytes in takes them out at once. */
+const int *agent_relay(struct agent *agent);
 
 /* --- answers ---------------------------------------------------------------------------------- */
 

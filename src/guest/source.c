@@ -10,6 +10,10 @@
 
 #define PIPE_BULK (1024 * 1024)
 #define DRAIN_TURN (1024 * 1024)
+/* Below this size copying is cheaper than moving. */
+#define BULK_MIN (16 * 1024)
+/* The channel is over, and so is the agent: not an error that reading can have. */
+#define OVER (-ESHUTDOWN)
 
 /* One thread, and no use of it lasts longer than a call. */
 static uint8_t scratch[CHANNEL_PAYLOAD_MAX];
@@ -71,12 +75,54 @@ static void drain(struct source *s)
 
 /* A writer that fills its pipe gets a larger one: fewer switches between the two of us. Not from
  * the start, since the room of all pipes of a user is limited. */
-static void enlarge(struct source *s, size_t n)
+static void note_size(struct source *s, size_t n)
 {
-	if (s->bulk || n < sizeof(scratch))
-		return;
-	s->bulk = true;
-	fcntl(s->fd, F_SETPIPE_SZ, PIPE_BULK);
+	if (n == sizeof(scratch) && !s->enlarged) {
+		s->enlarged = true;
+		fcntl(s->fd, F_SETPIPE_SZ, PIPE_BULK);
+	}
+	s->bulk = !s->no_splice && n >= (s->bulk ? BULK_MIN : sizeof(scratch));
+}
+
+/* Copies up to room bytes into the stream. Returns the bytes, 0 at the end, OVER, or a negative
+ * errno of reading. */
+static ssize_t copy_some(struct source *s, size_t room)
+{
+	ssize_t n = read(s->fd, scratch, room);
+
+	if (n <= 0)
+		return n < 0 ? -errno : 0;
+	note_size(s, (size_t)n);
+	return channel_send(&s->stream, scratch, (size_t)n) < 0 ? OVER : n;
+}
+
+/* The same without a copy. The bytes go through a pipe that only we have: their number must be
+ * known when the frame begins, and a process can take bytes out of its own pipe at any time. */
+static ssize_t move_some(struct source *s, size_t room)
+{
+	const int *relay = agent_relay(s->agent);
+	ssize_t n;
+
+	if (!relay)
+		return -EINVAL;
+	n = splice(s->fd, NULL, relay[1], NULL, room, SPLICE_F_MOVE | SPLICE_F_NONBLOCK);
+	if (n <= 0)
+		return n < 0 ? -errno : 0;
+	note_size(s, (size_t)n);
+	return channel_send_pipe(&s->stream, relay[0], (size_t)n) < 0 ? OVER : n;
+}
+
+static ssize_t send_some(struct source *s, size_t room)
+{
+	ssize_t n;
+
+	if (!s->bulk)
+		return copy_some(s, room);
+	n = move_some(s, room);
+	if (n != -EINVAL)
+		return n;
+	s->no_splice = true;
+	return copy_some(s, room);
 }
 
 /* lazy: after a read that gave less than asked for a pipe is taken to be empty; the loop tells when
@@ -98,12 +144,14 @@ static void pump(struct source *s, bool lazy)
 		}
 		if (room > sizeof(scratch))
 			room = sizeof(scratch);
-		n = read(s->fd, scratch, room);
-		if (n < 0 && errno == EINTR)
+		n = send_some(s, room);
+		if (n == -EINTR)
 			continue;
+		if (n == OVER)
+			return;
 		if (n < 0) {
-			if (errno != EAGAIN || watch(s) < 0)
-				finish(s, -errno);
+			if (n != -EAGAIN || watch(s) < 0)
+				finish(s, (int)n);
 			return;
 		}
 		if (n == 0) {
@@ -111,9 +159,6 @@ static void pump(struct source *s, bool lazy)
 			finish(s, 0);
 			return;
 		}
-		enlarge(s, (size_t)n);
-		if (channel_send(&s->stream, scratch, (size_t)n) < 0)
-			return; /* the channel is over, and so is the agent */
 		if (lazy && (size_t)n < room && s->io.loop)
 			return;
 	}

@@ -29,7 +29,9 @@ struct source {
 	int fd;
 	bool drain; /* when the peer gives up: read on to nowhere until the end */
 	bool draining;
-	bool bulk; /* the pipe has been made larger */
+	bool enlarged;  /* the pipe has been made larger */
+	bool bulk;      /* comes in large pieces: move pages instead of copying */
+	bool no_splice; /* of a kind whose pages cannot be moved */
 	source_done_fn done;
 };
 

@@ -116,6 +116,50 @@ static void test_big_output(void **state)
 	inbox_free(&out);
 }
 
+/* Bulk goes by another way than the rest; both in turn, and every byte in its place. */
+static void test_bulk_and_trickle(void **state)
+{
+	struct guest *g = *state;
+	struct inbox out = {0};
+	int64_t pid = spawn_shell(g,
+		"i=0; while [ $i -lt 5 ]; do i=$((i+1)); seq 1 200000; sleep 0.02; echo small $i;"
+		" sleep 0.02; done",
+		NULL, &out, NULL);
+	auto_buf struct buf expected = {.max = 10 * 1024 * 1024};
+
+	for (int i = 1; i <= 5; i++) {
+		for (int n = 1; n <= 200000; n++)
+			assert_int_equal(buf_printf(&expected, "%d\n", n), 0);
+		assert_int_equal(buf_printf(&expected, "small %d\n", i), 0);
+	}
+	guest_await(g, &out.ended);
+	assert_int_equal(out.total, expected.len);
+	assert_memory_equal(buf_data(&out.data), buf_data(&expected), expected.len);
+	expect_end(g, pid, 0, NULL);
+	inbox_free(&out);
+}
+
+/* A process that reads its own output while it is being sent: what is left is sent whole. */
+static void test_output_stolen(void **state)
+{
+	struct guest *g = *state;
+	struct inbox out = {.discard = true};
+	auto_free char *path = home_path(g, "stolen");
+	int64_t pid = spawn_shell(g,
+		"timeout 1 dd if=/proc/$$/fd/1 of=stolen bs=64k count=40 2>/dev/null &"
+		" head -c 20000000 /dev/zero; wait",
+		NULL, &out, NULL);
+	struct stat st;
+
+	guest_await(g, &out.ended);
+	expect_end(g, pid, 0, NULL);
+	assert_int_equal(stat(path, &st), 0);
+	assert_true(st.st_size > 0);
+	/* The thief may have been stopped with a piece in its hands. */
+	assert_in_range(out.total + (size_t)st.st_size, 20000000 - 65536, 20000000);
+	inbox_free(&out);
+}
+
 /* A reader that takes nothing stops the process, not the agent. */
 static void test_slow_reader(void **state)
 {
@@ -314,6 +358,8 @@ int main(void)
 		TEST(test_cat),
 		TEST(test_cat_large),
 		TEST(test_big_output),
+		TEST(test_bulk_and_trickle),
+		TEST(test_output_stolen),
 		TEST(test_slow_reader),
 		TEST(test_many_held),
 		TEST(test_reset_drains),
