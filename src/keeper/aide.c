@@ -4,14 +4,13 @@
 #include <sched.h>
 #include <signal.h>
 #include <sys/wait.h>
-#include <unistd.h>
 
 static int run(void *data)
 {
 	struct aide *a = data;
 
 	a->result = a->fn(a->data);
-	_exit(0);
+	return 0; /* ends the child */
 }
 
 int aide_start(struct aide *a, int (*fn)(void *data), void *data)
