@@ -50,7 +50,8 @@ static void test_both_dialects(void **state)
 	(void)state;
 	assert_int_equal(parse("{\"memory_mb\":2048,\"stop_at_ms\":1700000600000,\"volumes\":[],"
 			       "\"labels\":{\"team\":\"x\"},\"allow_net\":[],\"new\":1}",
-				 &o, &err), 0);
+				 &o, &err),
+		0);
 	assert_int_equal(o.memory_mb, 2048);
 	assert_false(o.session);
 	assert_int_equal(o.stop_at_ms, NOW + 600000);
@@ -61,7 +62,8 @@ static void test_both_dialects(void **state)
 	assert_int_equal(parse("{\"memory_mb\":1280,\"timeout\":\"2m\",\"region\":\"ams\","
 			       "\"env\":{\"A\":\"1\"},\"volumes\":{},\"debug\":false,"
 			       "\"ssh\":false,\"port\":null}",
-				 &o, &err), 0);
+				 &o, &err),
+		0);
 	assert_int_equal(o.stop_at_ms, NOW + 120000);
 	assert_string_equal(o.region, "ams");
 	assert_int_equal(o.env.count, 1);
@@ -124,7 +126,8 @@ static void test_refusals(void **state)
 		{"{\"allow_net\":[\"example.com\"]}", -EOPNOTSUPP, "allow_net"},
 		{"{\"secrets\":{\"K\":{\"value\":\"v\"}}}", -EINVAL, "secrets"},
 		{"{\"secrets\":{\"K\":{\"value\":\"v\",\"hosts\":[]}}}", -EINVAL, "secrets"},
-		{"{\"secrets\":{\"K\":{\"value\":\"v\",\"hosts\":[\"a\"]}}}", -EOPNOTSUPP, "secrets"},
+		{"{\"secrets\":{\"K\":{\"value\":\"v\",\"hosts\":[\"a\"]}}}", -EOPNOTSUPP,
+			"secrets"},
 		{"{\"port\":0}", -EINVAL, "port"},
 		{"{\"port\":80}", -EOPNOTSUPP, "port"},
 		{"{\"ssh\":1}", -EINVAL, "ssh"},
