@@ -51,7 +51,7 @@ void call_configure(struct agent *agent, uint32_t id, struct rpc_configure *para
 		return;
 	}
 	environment_clear(&agent->env);
-	r = environment_add(&agent->env, &env);
+	(void)environment_add(&agent->env, &env); /* what fitted there fits here */
 	environment_done(&env);
 	if (agent->config.become)
 		set_machine(params);

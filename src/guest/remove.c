@@ -121,8 +121,8 @@ static int descend(struct remover *rm, int at, const char *name)
 {
 	size_t len = strlen(name);
 	struct level *level;
-	struct stat st;
-	DIR *dir;
+	struct stat st = {0};
+	DIR *dir = NULL;
 	int r;
 
 	if (rm->depth >= LEVELS_MAX)
@@ -147,8 +147,8 @@ static int descend(struct remover *rm, int at, const char *name)
 static int reopen_up(struct level *level)
 {
 	struct level *up = level->up;
-	struct stat st;
-	DIR *dir;
+	struct stat st = {0};
+	DIR *dir = NULL;
 	int r;
 
 	if (up->dir)
@@ -250,7 +250,7 @@ static void turn(struct loop_timer *timer)
 static int remove_one(struct remover *rm, bool recursive)
 {
 	auto_free char *stripped = mem_strdup(rm->path);
-	struct stat st;
+	struct stat st = {0};
 
 	/* "link/" means the folder behind the link, which a walk must not enter. */
 	path_strip(stripped);

@@ -80,7 +80,8 @@ static int open_pipe(int own, int child, int *ret_own, int *ret_child)
 static int open_in(struct agent *agent, uint32_t id, struct stdio *stdio)
 {
 	struct stdio_in *in = mem_new(struct stdio_in);
-	int fd, r;
+	int fd = -EBADF;
+	int r;
 
 	r = sink_start(&in->sink, agent, id, true, in_done);
 	if (r < 0) {
@@ -96,7 +97,8 @@ static int open_in(struct agent *agent, uint32_t id, struct stdio *stdio)
 static int open_out(struct agent *agent, uint32_t id, struct stdio *stdio, int slot)
 {
 	struct stdio_out *out;
-	int fd, r;
+	int fd = -EBADF;
+	int r;
 
 	r = open_pipe(0, 1, &fd, &stdio->child[slot + 1]);
 	if (r < 0)

@@ -168,7 +168,7 @@ static void test_orphans(void **state)
 	expect_end(g, pid, 0, NULL);
 	guest_await(g, &out.ended);
 	buf_append_byte(&out.data, 0);
-	snprintf(path, sizeof(path), "/proc/%d", atoi((char *)buf_data(&out.data)));
+	snprintf(path, sizeof(path), "/proc/%ld", strtol((char *)buf_data(&out.data), NULL, 10));
 	assert_int_equal(access(path, F_OK), 0);
 	for (int i = 0; i < 100 && access(path, F_OK) == 0; i++)
 		guest_turn(g, 20);
