@@ -92,12 +92,12 @@ def test_reading_while_it_runs(sandbox):
 
 
 def test_large_outputs(sandbox):
-    child = sandbox.spawn("bash", args=["-c", "seq 1 1200000 & seq 2000000 3200000 >&2; wait"],
+    child = sandbox.spawn("bash", args=["-c", "seq 1 600000 & seq 2000000 2600000 >&2; wait"],
                           **PIPED)
     status, out, err = output(child)
     assert status["code"] == 0
-    assert sha(out) == sha(b"".join(b"%d\n" % n for n in range(1, 1200001)))
-    assert sha(err) == sha(b"".join(b"%d\n" % n for n in range(2000000, 3200001)))
+    assert sha(out) == sha(b"".join(b"%d\n" % n for n in range(1, 600001)))
+    assert sha(err) == sha(b"".join(b"%d\n" % n for n in range(2000000, 2600001)))
 
 
 @pytest.mark.parametrize("form", ["list", "file", "generator", "empty", "empty-chunks"])
