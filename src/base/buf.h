@@ -27,7 +27,7 @@ void buf_done(struct buf *b);
 
 static inline uint8_t *buf_data(const struct buf *b)
 {
-	return b->base + b->start;
+	return b->start == 0 ? b->base : b->base + b->start; /* no arithmetic on NULL */
 }
 
 /* Makes room for at least n more bytes and returns the place to write them, or NULL when the

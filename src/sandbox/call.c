@@ -60,17 +60,8 @@ void sandbox_calls_drop_all(struct sandbox *sb)
 
 static void on_hello(struct channel *ch, uint32_t version)
 {
-	struct sandbox *sb = container_of(ch, struct sandbox, channel);
-	struct error err = {0};
-
-	if (version == CHANNEL_VERSION) {
-		sandbox_booted(sb);
-		return;
-	}
-	error_set(&err, -EPROTO, "SANDBOX_WEBSOCKET_HANDSHAKE_ERROR",
-		"the agent speaks version %u of the channel, this server %u", version,
-		CHANNEL_VERSION);
-	sandbox_start_failed(sb, &err);
+	(void)version; /* the channel has refused others */
+	sandbox_booted(container_of(ch, struct sandbox, channel));
 }
 
 static void on_response(
@@ -107,9 +98,13 @@ static void on_close(struct channel *ch, int err)
 		sandbox_end(sb, STORE_END_CRASHED, "its agent broke the channel");
 		return;
 	}
-	error_set(&e, -EIO, "SANDBOX_WEBSOCKET_HANDSHAKE_ERROR",
-		"the agent ended while the sandbox was starting: %s",
-		err == 0 ? "end of channel" : strerror(-err));
+	if (err == -EPROTONOSUPPORT)
+		error_set(&e, err, "SANDBOX_WEBSOCKET_HANDSHAKE_ERROR",
+			"the agent speaks another version of the channel than %d", CHANNEL_VERSION);
+	else
+		error_set(&e, -EIO, "SANDBOX_WEBSOCKET_HANDSHAKE_ERROR",
+			"the agent ended while the sandbox was starting: %s",
+			err == 0 ? "end of channel" : strerror(-err));
 	sandbox_start_failed(sb, &e);
 }
 
