@@ -89,19 +89,17 @@ static const struct request_ops remover_ops = {
 
 /* --- the walk --------------------------------------------------------------------------------- */
 
-static int open_folder(int at, const char *name, DIR **ret_dir, struct stat *ret_st)
+/* NULL and errno on failure. */
+static DIR *open_folder(int at, const char *name, struct stat *ret_st)
 {
 	auto_close int fd = openat(at, name, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
-	DIR *dir;
+	DIR *dir = NULL;
 
-	if (fd < 0 || fstat(fd, ret_st) < 0)
-		return -errno;
-	dir = fdopendir(fd);
-	if (!dir)
-		return -errno;
-	take_fd(fd);
-	*ret_dir = dir;
-	return 0;
+	if (fd >= 0 && fstat(fd, ret_st) == 0)
+		dir = fdopendir(fd);
+	if (dir)
+		take_fd(fd);
+	return dir;
 }
 
 /* The folder OPEN_LEVELS above the deepest one need not stay open. */
@@ -122,14 +120,13 @@ static int descend(struct remover *rm, int at, const char *name)
 	size_t len = strlen(name);
 	struct level *level;
 	struct stat st = {0};
-	DIR *dir = NULL;
-	int r;
+	DIR *dir;
 
 	if (rm->depth >= LEVELS_MAX)
 		return -ENAMETOOLONG;
-	r = open_folder(at, name, &dir, &st);
-	if (r < 0)
-		return r;
+	dir = open_folder(at, name, &st);
+	if (!dir)
+		return -errno;
 	level = mem_zalloc(sizeof(*level) + len + 1);
 	memcpy(level->name, name, len + 1);
 	level->dir = dir;
@@ -148,14 +145,13 @@ static int reopen_up(struct level *level)
 {
 	struct level *up = level->up;
 	struct stat st = {0};
-	DIR *dir = NULL;
-	int r;
+	DIR *dir;
 
 	if (up->dir)
 		return 0;
-	r = open_folder(dirfd(level->dir), "..", &dir, &st);
-	if (r < 0)
-		return r;
+	dir = open_folder(dirfd(level->dir), "..", &st);
+	if (!dir)
+		return -errno;
 	if (st.st_dev != up->dev || st.st_ino != up->ino) {
 		closedir(dir);
 		return -EBUSY; /* somebody has moved the tree apart under us */
@@ -192,30 +188,34 @@ static int ascend(struct remover *rm)
 	return 0;
 }
 
-static int remove_entry(struct remover *rm, const struct dirent *e)
+static int remove_folder(struct remover *rm, int at, const char *name)
 {
-	int at = dirfd(rm->level->dir);
-	int r = 0;
+	int r = descend(rm, at, name);
 
-	if (e->d_type != DT_DIR) {
-		if (unlinkat(at, e->d_name, 0) < 0)
-			r = -errno;
-		if (r == 0 || r == -ENOENT) {
-			rm->level->removed_some = true;
-			return 0;
-		}
-		if (r != -EISDIR)
-			return r;
-	}
-	r = descend(rm, at, e->d_name);
-	/* A folder that may not be read may still be empty; one that is gone, or has become
-	 * something else, is met again in the next pass. */
-	if (r == -EACCES && unlinkat(at, e->d_name, AT_REMOVEDIR) == 0)
-		r = 0;
-	else if (r != -ENOENT && r != -ENOTDIR && r != -ELOOP)
+	if (r == 0)
+		return 0;
+	/* A folder that may not be read may still be empty. */
+	if (r == -EACCES && unlinkat(at, name, AT_REMOVEDIR) < 0)
+		return r;
+	/* One that is gone, or has become something else, is met again in the next pass. */
+	if (r != -EACCES && r != -ENOENT && r != -ENOTDIR && r != -ELOOP)
 		return r;
 	rm->level->removed_some = true;
 	return 0;
+}
+
+static int remove_entry(struct remover *rm, const struct dirent *e)
+{
+	int at = dirfd(rm->level->dir);
+
+	if (e->d_type == DT_DIR)
+		return remove_folder(rm, at, e->d_name);
+	if (unlinkat(at, e->d_name, 0) == 0 || errno == ENOENT) {
+		rm->level->removed_some = true;
+		return 0;
+	}
+	/* Not all file systems say what an entry is, or it is that no more. */
+	return errno == EISDIR ? remove_folder(rm, at, e->d_name) : -errno;
 }
 
 static int step(struct remover *rm)
