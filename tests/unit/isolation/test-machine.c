@@ -1,5 +1,7 @@
 #include "unit.h"
 
+#include <ftw.h>
+
 #include "host.h"
 
 static struct host host;
@@ -347,19 +349,18 @@ static char *instance_of(const struct host *h)
 	return text;
 }
 
+static const char *sought;
+
+static int is_sought(const char *path, const struct stat *st, int type, struct FTW *at)
+{
+	return type == FTW_DP && strcmp(path + at->base, sought) == 0;
+}
+
+/* Anywhere: on version 2 it depends on the service's own group. */
 static bool has_cgroup(const char *instance)
 {
-	static const char *const places[] = {"/sys/fs/cgroup", "/sys/fs/cgroup/memory",
-		"/sys/fs/cgroup/cpu", "/sys/fs/cgroup/pids", "/sys/fs/cgroup/cpuacct",
-		"/sys/fs/cgroup/freezer"};
-
-	for (size_t i = 0; i < array_len(places); i++) {
-		auto_free char *path = mem_printf("%s/warren/%s", places[i], instance);
-
-		if (access(path, F_OK) == 0)
-			return true;
-	}
-	return false;
+	sought = instance;
+	return nftw("/sys/fs/cgroup", is_sought, 16, FTW_PHYS | FTW_DEPTH) > 0;
 }
 
 static bool has_loop(const struct host *h)
