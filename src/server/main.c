@@ -14,6 +14,7 @@
 #include <sys/socket.h>
 #include <sys/stat.h>
 #include <sys/wait.h>
+#include <unistd.h>
 
 #include "base/clock.h"
 #include "base/fd.h"
@@ -142,6 +143,18 @@ static char *program_path(const char *name)
 	return mem_printf("%s/%s", dirname(self), name);
 }
 
+/* The keeper would fail on it too, but it cannot say what to do. */
+static int check_image(const struct daemon *d, struct error *err)
+{
+	auto_free char *path = mem_printf("%s/builtin-debian-13", d->config.image_dir);
+
+	if (access(path, F_OK) == 0)
+		return 0;
+	return error_set(err, -errno, "",
+		"there is no guest image in %s (%s); `warren image build` makes it",
+		d->config.image_dir, strerror(errno));
+}
+
 static int start_keeper(struct daemon *d, struct error *err)
 {
 	auto_free char *keeper = program_path("warren-keeper");
@@ -175,6 +188,8 @@ static int take_from_root(struct daemon *d, struct error *err)
 		r = lock_state(d, err);
 	if (r == 0)
 		r = open_listener(d, err);
+	if (r == 0)
+		r = check_image(d, err);
 	if (r == 0)
 		r = start_keeper(d, err);
 	if (r == 0)
