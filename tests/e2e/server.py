@@ -23,6 +23,8 @@ import raw
 ROOT = Path(__file__).resolve().parents[2]
 BIN = Path(os.environ.get("WARREN_BIN_DIR") or ROOT / "build" / "bin").resolve()
 WARREN = BIN / "warren"
+# Sanitizers need system calls and memory that the filter of warrend refuses: it leaves it off then.
+SANITIZED = (BIN / "warrend").exists() and b"__asan_init" in (BIN / "warrend").read_bytes()
 START_TIMEOUT = 120
 STOP_TIMEOUT = 5  # what the server promises
 
