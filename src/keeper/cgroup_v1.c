@@ -6,6 +6,7 @@
 #include "keeper/cgroup_priv.h"
 
 #define CPU_PERIOD_US 100000
+#define TCP_BUFFERS (UINT64_C(64) << 20)
 
 const char *const cgroup_v1_names[CGROUP_CONTROLLERS] = {
 	[CGROUP_MEMORY] = "memory",
@@ -57,6 +58,11 @@ static int v1_limit(const struct cgroup_tree *t, uint32_t slot, const struct cgr
 	const int *p = t->parents;
 	int r = 0;
 
+	/* This version does not count the buffers of TCP as memory, and the host has one bound on
+	 * them for all. Kernels without the file have no such count either. */
+	if (old == NULL)
+		(void)cgroup_write_u64(
+			p[CGROUP_MEMORY], slot, "memory.kmem.tcp.limit_in_bytes", TCP_BUFFERS);
 	if (old == NULL || old->memory_mb != limits->memory_mb)
 		r = limit_memory(p[CGROUP_MEMORY], slot, (uint64_t)limits->memory_mb << 20);
 	if (r == 0 && (old == NULL || old->cpu_percent != limits->cpu_percent))

@@ -206,13 +206,19 @@ static void limit_files(void)
 	(void)setrlimit(RLIMIT_NOFILE, &now);
 }
 
+/* 1 stands for: neither a file nor a handler on the host (core(5)). Where the hard limit is 0 there
+ * is at least no file. */
+static void forbid_cores(void)
+{
+	const struct rlimit none = {1, 1};
+
+	(void)setrlimit(RLIMIT_CORE, &none);
+}
+
 static int step_rights(struct init *in)
 {
-	const struct rlimit no_core = {0, 0};
-
 	limit_files();
-	if (setrlimit(RLIMIT_CORE, &no_core) < 0)
-		return -errno;
+	forbid_cores();
 	if (setns(in->tree.userns, CLONE_NEWUSER) < 0)
 		return -errno;
 	int r = privilege_set_ids(0, 0);

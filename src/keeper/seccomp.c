@@ -10,6 +10,7 @@
 #include <stdbool.h>
 #include <stdint.h>
 #include <sys/ioctl.h>
+#include <sys/resource.h>
 #include <sys/socket.h>
 #include <sys/syscall.h>
 #include <unistd.h>
@@ -47,6 +48,8 @@ enum verdict {
 	CHECK_PERSONALITY,
 	CHECK_IOCTL,
 	CHECK_SOCKET,
+	CHECK_SETRLIMIT,
+	CHECK_PRLIMIT,
 };
 
 struct rule {
@@ -109,6 +112,11 @@ static const struct rule rules[] = {
 	{__NR__sysctl, REFUSE, ENOSYS, true},
 #endif
 	{__NR_personality, CHECK_PERSONALITY, EPERM, false},
+	/* 0: the call does nothing and says it did */
+	{__NR_prlimit64, CHECK_PRLIMIT, 0, false},
+#if defined(__NR_setrlimit)
+	{__NR_setrlimit, CHECK_SETRLIMIT, 0, false},
+#endif
 	{__NR_ioctl, CHECK_IOCTL, EPERM, true},
 	{__NR_socket, CHECK_SOCKET, EAFNOSUPPORT, true},
 	{__NR_socketpair, CHECK_SOCKET, EAFNOSUPPORT, true},
@@ -219,6 +227,32 @@ static void check_socket(struct seccomp_filter *f, unsigned err)
 	emit_refuse(f, err);
 }
 
+/* A core file size of 1 is what keeps the kernel from starting the host's handler of crashes, as
+ * root, on a dump made in here (core(5)); 0 does not. Programs that turn dumps off must not turn
+ * that off, nor fail. */
+static void check_setrlimit(struct seccomp_filter *f, unsigned err)
+{
+	emit_load_arg(f, 0);
+	emit_unless(f, BPF_JEQ, RLIMIT_CORE, 1);
+	emit_refuse(f, err);
+	emit_allow(f);
+}
+
+/* The same; without a new limit (a pointer, so both halves count) it only reads. */
+static void check_prlimit(struct seccomp_filter *f, unsigned err)
+{
+	emit_load_arg(f, 1);
+	emit_unless(f, BPF_JEQ, RLIMIT_CORE, 6);
+	emit_load_arg(f, 2);
+	emit_unless(f, BPF_JEQ, 0, 3);
+	emit_load(f, offsetof(struct seccomp_data, args) + 2 * sizeof(uint64_t) + sizeof(uint32_t));
+	emit_unless(f, BPF_JEQ, 0, 1);
+	emit_allow(f);
+	emit_refuse(f, err);
+	/* Where the first comparison jumps to: any other limit. */
+	emit_allow(f);
+}
+
 static void refuse(struct seccomp_filter *f, unsigned err)
 {
 	emit_refuse(f, err);
@@ -230,6 +264,8 @@ static void (*const emitters[])(struct seccomp_filter *f, unsigned err) = {
 	[CHECK_PERSONALITY] = check_personality,
 	[CHECK_IOCTL] = check_ioctl,
 	[CHECK_SOCKET] = check_socket,
+	[CHECK_SETRLIMIT] = check_setrlimit,
+	[CHECK_PRLIMIT] = check_prlimit,
 };
 
 static void emit_rule(struct seccomp_filter *f, const struct rule *rule)

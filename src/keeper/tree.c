@@ -101,9 +101,11 @@ int tree_mount_overlay(struct tree *t)
 /* What tells of the host or its other machines, or has been a way to harm it. Entries that a
  * kernel does not have are passed over. */
 static const char *const hidden_files[] = {
+	"allocinfo",
 	"cmdline",
 	"config.gz",
 	"diskstats",
+	"interrupts",
 	"iomem",
 	"ioports",
 	"kallsyms",

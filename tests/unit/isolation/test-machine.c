@@ -101,7 +101,8 @@ static const struct {
 	{0, "grep -q '^CapEff:.00000000a00c05ff$' /proc/self/status"},
 	{0, "grep -q '^NoNewPrivs:.0$' /proc/self/status && grep -q '^Seccomp:.2$' "
 	    "/proc/self/status"},
-	{0, "test \"$(ulimit -c)\" = 0 && test $(ulimit -n) -ge 4096"},
+	{0, "ulimit -c 0; grep -q 'core file size *1 *1 ' /proc/self/limits && test $(ulimit -n) "
+	    "-ge 4096"},
 	/* what programs need */
 	{1000, "node -e 'console.log(1)' && python3 -c 'import subprocess; "
 	       "subprocess.run([\"true\"])'"},

@@ -6,8 +6,10 @@
 #include <linux/seccomp.h>
 #include <netinet/in.h>
 #include <sched.h>
+#include <stdbool.h>
 #include <string.h>
 #include <sys/ioctl.h>
+#include <sys/resource.h>
 #include <sys/socket.h>
 #include <sys/syscall.h>
 #include <sys/wait.h>
@@ -201,6 +203,30 @@ static void test_personality(void **state)
 		judge(&machine, SYS_personality, 0x400000, 0, 0), EPERM); /* READ_IMPLIES */
 }
 
+/* Like judge(), but 0 in both cases of success: whether the call is made at all. */
+static bool is_made(int nr, uint64_t a0, uint64_t a1, uint64_t a2)
+{
+	struct seccomp_data data = {.nr = nr, .arch = AUDIT_ARCH_X86_64, .args = {a0, a1, a2}};
+	uint32_t verdict = run(&machine, &data);
+
+	assert_true(verdict == SECCOMP_RET_ALLOW || verdict == SECCOMP_RET_ERRNO);
+	return verdict == SECCOMP_RET_ALLOW;
+}
+
+static void test_core_limit_stays(void **state)
+{
+	const uint64_t high = UINT64_C(0x7fff) << 32, low = 0x1000;
+
+	assert_false(is_made(SYS_setrlimit, RLIMIT_CORE, low, 0));
+	assert_true(is_made(SYS_setrlimit, RLIMIT_NOFILE, low, 0));
+	assert_true(is_made(SYS_getrlimit, RLIMIT_CORE, low, 0));
+	assert_false(is_made(SYS_prlimit64, 0, RLIMIT_CORE, low));
+	assert_false(is_made(SYS_prlimit64, 0, RLIMIT_CORE, high));
+	assert_false(is_made(SYS_prlimit64, 0, RLIMIT_CORE, high | low));
+	assert_true(is_made(SYS_prlimit64, 0, RLIMIT_CORE, 0)); /* reads */
+	assert_true(is_made(SYS_prlimit64, 0, RLIMIT_NOFILE, low));
+}
+
 /* What the keeper refuses itself, its machines inherit: it must be refused to them anyway. */
 static void test_keeper_set_is_a_subset(void **state)
 {
@@ -246,6 +272,7 @@ int main(void)
 		cmocka_unit_test(test_sockets),
 		cmocka_unit_test(test_ioctls),
 		cmocka_unit_test(test_personality),
+		cmocka_unit_test(test_core_limit_stays),
 		cmocka_unit_test(test_keeper_set_is_a_subset),
 		cmocka_unit_test(test_kernel_takes_it),
 	};
