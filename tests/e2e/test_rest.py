@@ -338,6 +338,7 @@ def three(server):
     for n in range(3):
         rpc = server.create({"timeout": "10m", "labels": {"mark": mark, "n": str(n), "o'dd": 'a "b" \\ ü\t'}})
         made.append(rpc)
+        time.sleep(0.002)  # the order of two in one millisecond is anybody's
     assert server.delete(made[0].sandbox_id).status_code // 100 == 2
     yield mark, [rpc.sandbox_id for rpc in made]
     for rpc in made:
