@@ -28,6 +28,16 @@ static void pair_done(struct pair *p)
 
 #define auto_pair __attribute__((cleanup(pair_done)))
 
+/* The default, some 200 KiB, has daemon and agent take turns on the CPU for every few frames of a
+ * bulk transfer. Best effort: without the right to exceed the host's limit the default stays. */
+static void widen(const struct pair *p)
+{
+	static const int size = 1024 * 1024;
+
+	(void)setsockopt(p->ours, SOL_SOCKET, SO_SNDBUFFORCE, &size, sizeof(size));
+	(void)setsockopt(p->theirs, SOL_SOCKET, SO_SNDBUFFORCE, &size, sizeof(size));
+}
+
 static int make_pair(int type, struct pair *ret)
 {
 	int fds[2];
@@ -91,6 +101,8 @@ static int start(struct slot *s, int *ret_pidfd, const char **ret_what)
 	int r = make_pair(SOCK_SEQPACKET, &status);
 	if (r == 0)
 		r = make_pair(SOCK_STREAM, &channel);
+	if (r == 0)
+		widen(&channel);
 	if (r == 0)
 		r = fd_set_nonblock(status.ours, true);
 	if (r < 0)
