@@ -135,6 +135,21 @@ static int enter_cwd(void)
 	return chdir(child.launch->cwd) < 0 ? errno : 0;
 }
 
+/* Ignored signals survive exec. libc hides the two that it uses itself, also from sigaction(2); who
+ * started the server may have left them ignored. */
+static void heed_all_signals(void)
+{
+	static const struct {
+		void *handler;
+		unsigned long flags;
+		void *restorer;
+		unsigned long mask;
+	} standard;
+
+	for (int signo = 1; signo < 65; signo++)
+		syscall(SYS_rt_sigaction, signo, &standard, NULL, sizeof(standard.mask));
+}
+
 static int child_main(void *unused)
 {
 	sigset_t none;
@@ -146,8 +161,7 @@ static int child_main(void *unused)
 	if (child.err)
 		_exit(127);
 	child.step = LAUNCH_EXEC;
-	/* The one disposition that is not the default, and not reset by exec. */
-	signal(SIGPIPE, SIG_DFL);
+	heed_all_signals();
 	sigemptyset(&none);
 	sigprocmask(SIG_SETMASK, &none, NULL);
 	/* Last: from here on processes of the user can stop us, and with us the agent. */
