@@ -185,10 +185,13 @@ def test_read_dir(rpc, here):
     assert {e["name"] for e in rpc.call("readDir", {"path": here + "/l"})} == set()
 
 
-def test_read_dir_with_many_entries(rpc, here):
+def test_read_dir_with_many_entries(server, box, rpc, here):
     rpc.sh(f"cd {here}; seq -f 'file-with-a-rather-long-name-%06g' 12000 | xargs touch")
     entries = rpc.call("readDir", {"path": here})
     assert len(entries) == len({e["name"] for e in entries}) == 12000
+    with server.attach(box.sandbox_id, python=True) as python:
+        assert python.failure("readDir", {"path": here}).cls == "RangeError", "more than 1 MiB"
+        assert python.call("envGet", {"key": "HOME"}) == "/home/app"
 
 
 def test_names_that_are_not_utf8(rpc, here):
