@@ -29,6 +29,7 @@ test-asan: ## Run the tests against programs built with ASan and UBSan
 	@exec tests/run --asan all
 
 bench: all ## Measure against the peers named in bench/
+	@tools/install-deps bench
 	@exec bench/run $(ARGS)
 
 lint: ## Check layout, includes, sizes, static analysis, shell scripts, man pages
