@@ -201,9 +201,12 @@ int label_filter_parse(
 		auto_free char *key = NULL;
 		auto_free char *value = NULL;
 
-		if (http1_percent_decode(&k, true, &key) < 0 ||
-			http1_percent_decode(&v, true, &value) < 0)
-			return bad(ret_err, "the query is not well encoded");
+		if (http1_percent_decode(&k, true, &key) < 0)
+			return bad(ret_err, "a name in the query is not well encoded");
+		if (strncmp(key, "labels", 6) != 0)
+			continue;
+		if (http1_percent_decode(&v, true, &value) < 0)
+			return bad(ret_err, "the value is not well encoded");
 		if (parse_one(key, value, ret, ret_err) < 0)
 			return -EINVAL;
 	}

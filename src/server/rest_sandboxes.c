@@ -178,8 +178,8 @@ static int parse_list_query(
 		if (!http1_view_eq(&key, "limit") && !http1_view_eq(&key, "cursor"))
 			continue;
 		if (http1_percent_decode(&value, true, &text) < 0)
-			return error_set(
-				err, -EINVAL, "MALFORMED_REQUEST", "the query is not well encoded");
+			return error_set(err, -EINVAL, "MALFORMED_REQUEST",
+				"%.*s: is not well encoded", (int)key.len, key.data);
 		if (http1_view_eq(&key, "cursor")) { /* of several the last one counts */
 			free(cursor);
 			cursor = take_ptr(text);

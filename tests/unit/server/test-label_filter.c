@@ -24,6 +24,7 @@ static void test_accepted(void **state)
 	} rows[] = {
 		{"", 0, NULL, NULL},
 		{"limit=5", 0, NULL, NULL},
+		{"cursor=%zz", 0, NULL, NULL}, /* somebody else's to refuse */
 		{"labels%5Bteam%5D=x", 1, "team", "x"},
 		{"labels[a]=1&labels[b]=2+3", 2, "b", "2 3"},
 		{"labels=%7B%7D", 0, NULL, NULL},
@@ -69,6 +70,7 @@ static void test_refused(void **state)
 		"labels[]=x",
 		"labels[a=x",
 		"labels%zz=1",
+		"labels[a]=%zz",
 		"labels={'a': 'b' 'c': 'd'}",
 	};
 
