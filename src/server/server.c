@@ -15,6 +15,31 @@
 #define ACCEPTS_PER_TURN 64
 #define RETRY_NS (100 * CLOCK_MS)
 
+/* A peer that vanished without a word (a pulled cable, a sleeping laptop) must not keep a session
+ * sandbox alive: after a minute and a half of silence the kernel gives the connection up. */
+#define KEEPALIVE_IDLE_S 30
+#define KEEPALIVE_INTERVAL_S 15
+#define KEEPALIVE_PROBES 4
+#define UNACKNOWLEDGED_MS 90000
+
+static void tune(int fd)
+{
+	static const struct {
+		int level, name, value;
+	} options[] = {
+		{IPPROTO_TCP, TCP_NODELAY, 1},
+		{SOL_SOCKET, SO_KEEPALIVE, 1},
+		{IPPROTO_TCP, TCP_KEEPIDLE, KEEPALIVE_IDLE_S},
+		{IPPROTO_TCP, TCP_KEEPINTVL, KEEPALIVE_INTERVAL_S},
+		{IPPROTO_TCP, TCP_KEEPCNT, KEEPALIVE_PROBES},
+		{IPPROTO_TCP, TCP_USER_TIMEOUT, UNACKNOWLEDGED_MS},
+	};
+
+	for (size_t i = 0; i < array_len(options); i++)
+		(void)setsockopt(fd, options[i].level, options[i].name, &options[i].value,
+			sizeof(options[i].value));
+}
+
 static void on_acceptable(struct loop_io *io, uint32_t events);
 
 static void accept_again(struct loop_timer *timer)
@@ -31,7 +56,6 @@ static void on_acceptable(struct loop_io *io, uint32_t events)
 
 	(void)events;
 	for (int i = 0; i < ACCEPTS_PER_TURN; i++) {
-		int one = 1;
 		int fd = accept4(server->listen_fd, NULL, NULL, SOCK_CLOEXEC | SOCK_NONBLOCK);
 
 		if (fd < 0) {
@@ -55,7 +79,7 @@ static void on_acceptable(struct loop_io *io, uint32_t events)
 			fd_close(fd);
 			continue;
 		}
-		(void)setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &one, sizeof(one));
+		tune(fd);
 		conn_new(server, fd);
 	}
 }
