@@ -315,20 +315,17 @@ int cgroup_remove(const struct cgroup_tree *t, uint32_t slot)
 	return result;
 }
 
-int cgroup_view(const struct cgroup_tree *t, uint32_t slot, unsigned i, const char **ret_name)
+const char *cgroup_view_name(const struct cgroup_tree *t, unsigned i)
 {
-	const char *name = i < CGROUP_CONTROLLERS ? t->ops->view(i) : NULL;
+	return t->ops->view(i);
+}
 
-	if (name == NULL)
-		return -ENOENT;
+int cgroup_view(const struct cgroup_tree *t, uint32_t slot, unsigned i)
+{
 	auto_close int group =
 		openat(t->parents[i], cgroup_file(slot, "").text, O_PATH | O_DIRECTORY | O_CLOEXEC);
-	if (group < 0)
-		return -errno;
-	int fd = fds_open_here(group);
-	if (fd >= 0)
-		*ret_name = name;
-	return fd;
+
+	return group < 0 ? -errno : fds_open_here(group);
 }
 
 /* --- finding the hierarchies --------------------------------------------------------------------

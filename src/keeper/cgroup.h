@@ -81,7 +81,8 @@ int cgroup_read(const struct cgroup_tree *t, uint32_t slot, struct cgroup_counte
 uint64_t cgroup_oom_kills(const struct cgroup_tree *t, uint32_t slot);
 /* -EBUSY while processes are in it; absent groups are fine. */
 int cgroup_remove(const struct cgroup_tree *t, uint32_t slot);
-/* The slot's group of one controller, for a read-only view inside the machine: its name below
- * /sys/fs/cgroup ("" for the whole, version 2) and an O_PATH descriptor (the caller's) in the
- * calling process's mount namespace. -ENOENT when there is no i-th one. */
-int cgroup_view(const struct cgroup_tree *t, uint32_t slot, unsigned i, const char **ret_name);
+/* Groups to show inside the machine, read-only. Name of the i-th below /sys/fs/cgroup ("": in its
+ * place, version 2), NULL when it is not shown; */
+const char *cgroup_view_name(const struct cgroup_tree *t, unsigned i);
+/* and the group: an O_PATH descriptor (the caller's) in the calling process's mount namespace. */
+int cgroup_view(const struct cgroup_tree *t, uint32_t slot, unsigned i);

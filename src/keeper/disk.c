@@ -15,7 +15,7 @@
 #include "base/mem.h"
 #include "base/random.h"
 
-#define COPY_BYTES 65536
+#define DATA_MAX (8 << 20)
 
 /* For file systems that know no nameless files. */
 static int new_unlinked(int dir)
@@ -41,63 +41,93 @@ int disk_new(int dir)
 	return new_unlinked(dir);
 }
 
-static int copy_by_hand(int from, int to, off_t at, off_t end)
-{
-	auto_free uint8_t *buf = mem_zalloc(COPY_BYTES);
+struct disk_range {
+	off_t at;
+	size_t len;
+};
 
-	while (at < end) {
-		size_t want = end - at < COPY_BYTES ? (size_t)(end - at) : COPY_BYTES;
-		ssize_t n = pread(from, buf, want, at);
+static int add_range(struct disk_template *t, off_t at, off_t end, size_t *total)
+{
+	size_t len = (size_t)(end - at);
+
+	if (end - at > DATA_MAX || *total + len > DATA_MAX)
+		return -EFBIG;
+	t->ranges = mem_realloc(t->ranges, (t->count + 1) * sizeof(*t->ranges));
+	t->ranges[t->count++] = (struct disk_range){at, len};
+	t->data = mem_realloc(t->data, *total + len);
+	for (size_t done = 0; done < len;) {
+		ssize_t n = pread(t->fd, t->data + *total + done, len - done, at + (off_t)done);
 
 		if (n <= 0)
-			return n < 0 ? -errno : 0;
-		for (ssize_t done = 0; done < n;) {
-			ssize_t w = pwrite(to, buf + done, (size_t)(n - done), at + done);
-
-			if (w < 0)
-				return -errno;
-			done += w;
-		}
-		at += n;
+			return n < 0 ? -errno : -EIO;
+		done += (size_t)n;
 	}
+	*total += len;
 	return 0;
 }
 
-static int copy_range(int from, int to, off_t at, off_t end)
+static int read_ranges(struct disk_template *t)
 {
-	while (at < end) {
-		off_t in = at, out = at;
-		ssize_t n = copy_file_range(from, &in, to, &out, (size_t)(end - at), 0);
+	size_t total = 0;
 
-		if (n < 0)
-			return copy_by_hand(from, to, at, end);
-		if (n == 0)
-			return 0;
-		at += n;
-	}
-	return 0;
-}
-
-int disk_clone(int disk, int template_fd)
-{
-	struct stat st;
-
-	if (ioctl(disk, FICLONE, template_fd) == 0)
-		return 0;
-	if (fstat(template_fd, &st) < 0 || ftruncate(disk, st.st_size) < 0)
-		return -errno;
-	for (off_t at = 0; at < st.st_size;) {
-		off_t data = lseek(template_fd, at, SEEK_DATA);
+	for (off_t at = 0; at < t->size;) {
+		off_t data = lseek(t->fd, at, SEEK_DATA);
 
 		if (data < 0)
 			return errno == ENXIO ? 0 : -errno;
-		off_t hole = lseek(template_fd, data, SEEK_HOLE);
-		if (hole < 0)
+		at = lseek(t->fd, data, SEEK_HOLE);
+		if (at < 0)
 			return -errno;
-		int r = copy_range(template_fd, disk, data, hole);
+		int r = add_range(t, data, at, &total);
 		if (r < 0)
 			return r;
-		at = hole;
+	}
+	return 0;
+}
+
+int disk_template_open(struct disk_template *t, const char *path)
+{
+	struct stat st;
+
+	*t = (struct disk_template){.fd = open(path, O_RDONLY | O_CLOEXEC)};
+	if (t->fd < 0 || fstat(t->fd, &st) < 0)
+		return -errno;
+	t->size = st.st_size;
+	return read_ranges(t);
+}
+
+void disk_template_close(struct disk_template *t)
+{
+	t->fd = fd_close(t->fd);
+	free(take_ptr(t->ranges));
+	free(take_ptr(t->data));
+}
+
+static int write_range(int disk, const struct disk_range *range, const uint8_t *data)
+{
+	for (size_t done = 0; done < range->len;) {
+		ssize_t n = pwrite(disk, data + done, range->len - done, range->at + (off_t)done);
+
+		if (n < 0)
+			return -errno;
+		done += (size_t)n;
+	}
+	return 0;
+}
+
+int disk_clone(int disk, const struct disk_template *t)
+{
+	const uint8_t *data = t->data;
+
+	if (ioctl(disk, FICLONE, t->fd) == 0)
+		return 0;
+	if (ftruncate(disk, t->size) < 0)
+		return -errno;
+	for (size_t i = 0; i < t->count; i++) {
+		int r = write_range(disk, &t->ranges[i], data);
+		if (r < 0)
+			return r;
+		data += t->ranges[i].len;
 	}
 	return 0;
 }

@@ -23,7 +23,6 @@
 #include "base/mem.h"
 #include "base/privilege.h"
 #include "keeper/aide.h"
-#include "keeper/disk.h"
 #include "keeper/fds.h"
 #include "keeper/run.h"
 #include "keeper/tree.h"
@@ -59,7 +58,7 @@ static int step_begin(struct init *in)
 {
 	const struct init_params *p = in->p;
 	int keep[5 + CGROUP_CONTROLLERS] = {
-		p->status, p->channel, p->disk, p->template_fd, p->loops->nodes};
+		p->status, p->channel, p->disk, p->template->fd, p->loops->nodes};
 	sigset_t none;
 
 	memcpy(keep + 5, p->cgroups->parents, sizeof(p->cgroups->parents));
@@ -75,7 +74,7 @@ static int step_begin(struct init *in)
 
 static int step_disk(struct init *in)
 {
-	return disk_clone(in->p->disk, in->p->template_fd);
+	return disk_clone(in->p->disk, in->p->template);
 }
 
 static int enter_cgroups(void *data)

@@ -14,6 +14,7 @@
 #include <stdint.h>
 
 #include "keeper/cgroup.h"
+#include "keeper/disk.h"
 #include "keeper/loopdev.h"
 #include "keeper/seccomp.h"
 
@@ -30,12 +31,12 @@ struct init_report {
 
 struct init_params {
 	uint32_t slot;
-	uint32_t base;   /* first id of the range */
-	int status;      /* SOCK_SEQPACKET to the keeper */
-	int channel;     /* the agent's end of its stream */
-	int disk;        /* empty disk file */
-	int template_fd; /* to clone it from */
-	int loop;        /* number of the device lent to it */
+	uint32_t base;                        /* first id of the range */
+	int status;                           /* SOCK_SEQPACKET to the keeper */
+	int channel;                          /* the agent's end of its stream */
+	int disk;                             /* empty disk file */
+	const struct disk_template *template; /* to clone it from */
+	int loop;                             /* number of the device lent to it */
 	const struct loopdevs *loops;
 	const struct cgroup_tree *cgroups;
 	const struct seccomp_filter *filter;

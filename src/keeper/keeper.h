@@ -5,6 +5,7 @@
 #include <stdint.h>
 
 #include "keeper/cgroup.h"
+#include "keeper/disk.h"
 #include "keeper/link.h"
 #include "keeper/loopdev.h"
 #include "keeper/pool.h"
@@ -16,7 +17,7 @@ struct keeper {
 	struct loop *loop;
 	struct state state;
 	uint32_t uid_base;
-	int template_fd; /* disk.ext4 of the image */
+	struct disk_template template; /* disk.ext4 of the image */
 	struct cgroup_tree cgroups;
 	struct loopdevs loops;
 	struct seccomp_filter filter; /* of machines */

@@ -73,7 +73,7 @@ static int start_process(struct slot *s, struct pair *status, struct pair *chann
 		.status = status->theirs,
 		.channel = channel->theirs,
 		.disk = s->disk,
-		.template_fd = k->template_fd,
+		.template = &k->template,
 		.loop = s->loop_no,
 		.loops = &k->loops,
 		.cgroups = &k->cgroups,

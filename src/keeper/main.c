@@ -24,6 +24,7 @@
 #include "keeper/run.h"
 #include "keeper/stage.h"
 #include "keeper/sweep.h"
+#include "keeper/tree.h"
 #include "keeper/userns.h"
 
 #define LOCK_WAIT_MS 5000
@@ -233,6 +234,7 @@ static int start(struct keeper *k, const struct options *o, const char **ret_wha
 	raise_files();
 	k->uid_base = o->uid_base;
 	seccomp_build(&k->filter, SECCOMP_SET_MACHINE);
+	tree_prepare();
 	int r = stage_isolate(o->state_fd, ret_what);
 	if (r == 0)
 		r = state_open(&k->state, o->state_fd, LOCK_WAIT_MS, ret_what);
@@ -282,7 +284,7 @@ static struct keeper *keeper_new(void)
 {
 	struct keeper *k = mem_new(struct keeper);
 
-	k->template_fd = -EBADF;
+	k->template.fd = -EBADF;
 	k->state = (struct state){.dir = -EBADF, .lock = -EBADF, .disks = -EBADF};
 	k->loops = (struct loopdevs){.control = -EBADF, .record = -EBADF, .nodes = -EBADF};
 	for (unsigned i = 0; i < CGROUP_CONTROLLERS; i++)
@@ -305,7 +307,7 @@ static void clean_up(struct keeper *k)
 		log_warn("cannot %s: %s", what, strerror(-r));
 	loopdevs_close(&k->loops);
 	cgroup_tree_close(&k->cgroups);
-	fd_close(k->template_fd);
+	disk_template_close(&k->template);
 	state_close(&k->state);
 	free(k);
 }

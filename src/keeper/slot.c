@@ -295,27 +295,29 @@ int slot_launch(struct slot *s, const struct cgroup_limits *limits, const char *
 /* --- running ------------------------------------------------------------------------------------
  */
 
-int slot_go(
+int slot_hand_out(
 	struct slot *s, const struct cgroup_limits *limits, int *ret_channel, const char **ret_what)
 {
-	static const char go = 'g';
-
 	assert(s->state == SLOT_READY);
 	*ret_what = "set the limits";
 	int r = cgroup_limit(&s->keeper->cgroups, s->index, &s->limits, limits);
-	if (r == 0) {
-		*ret_what = "start the agent";
-		if (send(s->status_fd, &go, sizeof(go), MSG_NOSIGNAL) != sizeof(go))
-			r = -errno;
-	}
 	if (r < 0) {
 		slot_destroy(s, NULL);
 		return r;
 	}
 	s->limits = *limits;
-	s->state = SLOT_RUNNING;
 	*ret_channel = take_fd(s->channel);
 	return 0;
+}
+
+void slot_go(struct slot *s)
+{
+	static const char go = 'g';
+
+	assert(s->state == SLOT_READY);
+	s->state = SLOT_RUNNING;
+	/* Fails only when the process has ended, which is about to be noticed. */
+	(void)send(s->status_fd, &go, sizeof(go), MSG_NOSIGNAL);
 }
 
 int slot_limit(struct slot *s, uint32_t memory_mb)

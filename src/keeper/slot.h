@@ -71,10 +71,13 @@ void slot_free(struct slot *s);
 /* FREE -> MAKING. On failure the slot is FREE again and *ret_what is the step; later failures are
  * told to the pool. */
 int slot_launch(struct slot *s, const struct cgroup_limits *limits, const char **ret_what);
-/* READY -> RUNNING, and *ret_channel (the caller's) is the agent's stream. On failure the slot ends
- * itself and *ret_what is the step. */
-int slot_go(struct slot *s, const struct cgroup_limits *limits, int *ret_channel,
+/* Sets the limits of a READY slot and gives its agent's stream away (the caller's). On failure the
+ * slot ends itself and *ret_what is the step. */
+int slot_hand_out(struct slot *s, const struct cgroup_limits *limits, int *ret_channel,
 	const char **ret_what);
+/* READY -> RUNNING. Apart from handing out, so that the reply is on its way before the new process
+ * takes the CPU. */
+void slot_go(struct slot *s);
 /* Ends the machine in any state but FREE. ask (may be NULL): reply to DESTROY that is wanted when
  * the processes are gone. */
 void slot_destroy(struct slot *s, const struct slot_ask *ask);

@@ -133,10 +133,10 @@ int stage_base_image(struct keeper *k, const char *image_dir, const char **ret_w
 	auto_free char *base = mem_printf("%s/" IMAGE "/base.erofs", image_dir);
 	auto_free char *disk = mem_printf("%s/" IMAGE "/disk.ext4", image_dir);
 
-	*ret_what = "open the disk template of the image";
-	k->template_fd = open(disk, O_RDONLY | O_CLOEXEC);
-	if (k->template_fd < 0)
-		return -errno;
+	*ret_what = "read the disk template of the image";
+	int r = disk_template_open(&k->template, disk);
+	if (r < 0)
+		return r;
 	*ret_what = "mount the base image";
 	return mount_base(k, base);
 }

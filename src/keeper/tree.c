@@ -3,6 +3,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <inttypes.h>
+#include <stdbool.h>
 #include <stdio.h>
 #include <string.h>
 #include <sys/mount.h>
@@ -139,12 +140,29 @@ static const char *const hidden_dirs[] = {
 	"scsi",
 };
 
+static bool has_file[array_len(hidden_files)];
+static bool has_dir[array_len(hidden_dirs)];
+
+static bool in_proc(const char *name)
+{
+	char path[64];
+
+	snprintf(path, sizeof(path), "/proc/%s", name);
+	return access(path, F_OK) == 0;
+}
+
+void tree_prepare(void)
+{
+	for (size_t i = 0; i < array_len(hidden_files); i++)
+		has_file[i] = in_proc(hidden_files[i]);
+	for (size_t i = 0; i < array_len(hidden_dirs); i++)
+		has_dir[i] = in_proc(hidden_dirs[i]);
+}
+
 static int mask(int proc, const char *name, int veil, const char *with)
 {
-	/* Looked up first: giving an unused copy of a mount back waits for the kernel. */
-	if (faccessat(proc, name, F_OK, AT_SYMLINK_NOFOLLOW) < 0)
-		return errno == ENOENT ? 0 : -errno;
 	auto_close int mount = mount_copy(veil, with, 0);
+
 	return mount < 0 ? mount : mount_attach(mount, proc, name);
 }
 
@@ -152,10 +170,14 @@ static int mask_all(int proc, int veil)
 {
 	int r = 0;
 
-	for (size_t i = 0; i < array_len(hidden_files) && r == 0; i++)
-		r = mask(proc, hidden_files[i], veil, "file");
-	for (size_t i = 0; i < array_len(hidden_dirs) && r == 0; i++)
-		r = mask(proc, hidden_dirs[i], veil, "dir");
+	for (size_t i = 0; i < array_len(hidden_files) && r == 0; i++) {
+		if (has_file[i])
+			r = mask(proc, hidden_files[i], veil, "file");
+	}
+	for (size_t i = 0; i < array_len(hidden_dirs) && r == 0; i++) {
+		if (has_dir[i])
+			r = mask(proc, hidden_dirs[i], veil, "dir");
+	}
 	if (r < 0)
 		return r;
 	auto_close int sys = mount_copy(proc, "sys", MOUNT_ATTR_RDONLY);
@@ -205,17 +227,14 @@ static const char *const sys_dirs[] = {
 static int make_views(int sys, const struct tree *t)
 {
 	char path[64];
-	const char *name;
 
 	for (unsigned i = 0; i < CGROUP_CONTROLLERS; i++) {
-		auto_close int group = cgroup_view(t->cgroups, t->slot, i, &name);
+		const char *name = cgroup_view_name(t->cgroups, i);
 
-		if (group == -ENOENT)
-			break;
-		if (group < 0)
-			return group;
+		if (name == NULL || *name == '\0')
+			continue;
 		snprintf(path, sizeof(path), "fs/cgroup/%s", name);
-		if (*name != '\0' && mkdirat(sys, path, 0755) < 0)
+		if (mkdirat(sys, path, 0755) < 0)
 			return -errno;
 	}
 	return 0;
@@ -224,13 +243,13 @@ static int make_views(int sys, const struct tree *t)
 static int attach_views(const struct tree *t)
 {
 	char path[64];
-	const char *name;
 
 	for (unsigned i = 0; i < CGROUP_CONTROLLERS; i++) {
-		auto_close int group = cgroup_view(t->cgroups, t->slot, i, &name);
+		const char *name = cgroup_view_name(t->cgroups, i);
 
-		if (group == -ENOENT)
-			break;
+		if (name == NULL)
+			continue;
+		auto_close int group = cgroup_view(t->cgroups, t->slot, i);
 		if (group < 0)
 			return group;
 		snprintf(path, sizeof(path), "sys/fs/cgroup%s%s", *name != '\0' ? "/" : "", name);

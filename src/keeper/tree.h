@@ -21,6 +21,9 @@ struct tree {
 	int disk; /* root folder of the disk's file system, once mounted */
 };
 
+/* In the keeper, once: which of the entries of /proc to hide this kernel has. */
+void tree_prepare(void);
+
 /* device: path of the loop device. Sets t->disk. */
 int tree_mount_disk(struct tree *t, const char *device);
 /* Sets t->root. */
