@@ -141,6 +141,7 @@ void session_free(struct session *s)
 	abandon(s);
 	sandbox_detach(&s->client);
 	loop_timer_cancel(&s->close_timer);
+	loop_timer_cancel(&s->brake);
 	ws_reader_done(&s->reader);
 	table_done(&s->aborts);
 	table_done(&s->inputs);

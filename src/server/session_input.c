@@ -6,20 +6,80 @@
 #include <errno.h>
 #include <string.h>
 
+#include "base/clock.h"
 #include "base/log.h"
 #include "base/mem.h"
 #include "rpc/pack.h"
 #include "server/session_priv.h"
 
-#define SPOOL_MEMORY (512 * 1024)
+#define SPOOL_MEMORY (1024 * 1024)
+/* Before bytes go to a file, the client is made to wait: while the agent takes bytes of them, the
+ * socket is not read. Only that long, since the next call behind the data may be the one that makes
+ * the program read on, or a ping. */
+#define BRAKE_HIGH (768 * 1024)
+#define BRAKE_LOW (256 * 1024)
+#define BRAKE_NS (100 * CLOCK_MS)
+
+/* --- the brake ------------------------------------------------------------------------------ */
+
+static void brake_release(struct session *s)
+{
+	if (!s->braked)
+		return;
+	s->braked = false;
+	loop_timer_cancel(&s->brake);
+	stream_resume(&s->conn->stream);
+}
+
+static void on_brake_limit(struct loop_timer *timer)
+{
+	struct session *s = container_of(timer, struct session, brake);
+
+	if (s->spooled < s->brake_mark) {
+		s->brake_mark = s->spooled;
+		loop_timer_set(s->loop, timer, BRAKE_NS, on_brake_limit);
+		return;
+	}
+	s->brake_off = true;
+	brake_release(s);
+}
+
+/* Bytes for a stream that the agent is taking have been put aside. */
+static void brake(struct session *s)
+{
+	if (s->braked || s->brake_off || s->spooled < BRAKE_HIGH)
+		return;
+	s->braked = true;
+	s->brake_mark = s->spooled;
+	stream_pause(&s->conn->stream);
+	loop_timer_set(s->loop, &s->brake, BRAKE_NS, on_brake_limit);
+}
+
+static void unspooled(struct session *s, uint64_t len)
+{
+	s->spooled -= len;
+	if (s->spooled < BRAKE_LOW)
+		brake_release(s);
+	if (s->spooled == 0)
+		s->brake_off = false;
+}
+
+static void drop_spool(struct input *in)
+{
+	uint64_t len = spool_len(&in->spool);
+
+	spool_done(&in->spool);
+	unspooled(in->s, len);
+}
+
+/* --- one stream ----------------------------------------------------------------------------- */
 
 static void input_free(struct input *in)
 {
 	struct session *s = in->s;
 
 	channel_stream_close(&in->cs);
-	s->spooled -= spool_len(&in->spool);
-	spool_done(&in->spool);
+	drop_spool(in);
 	free(in->fixed_own);
 	free(in->error);
 	free(in->error_class);
@@ -48,8 +108,7 @@ static void cancel_to_client(struct input *in, const uint8_t *data, size_t len)
 	if (known)
 		rpc_clear(&rpc_failure_schema, &f);
 	in->cancelled = true;
-	in->s->spooled -= spool_len(&in->spool);
-	spool_done(&in->spool);
+	drop_spool(in);
 	if (in->proc != NULL)
 		proc_input_over(in->proc, in);
 	in->proc = NULL;
@@ -140,8 +199,7 @@ static bool pump_spool(struct input *in)
 
 		if (n < 0) {
 			in->failed = in->ended = true;
-			in->s->spooled -= spool_len(&in->spool);
-			spool_done(&in->spool);
+			drop_spool(in);
 			break;
 		}
 		if (room == 0)
@@ -153,7 +211,7 @@ static bool pump_spool(struct input *in)
 		if (channel_send(&in->cs, data, (size_t)n) < 0)
 			return false;
 		spool_consume(&in->spool, (size_t)n);
-		in->s->spooled -= (uint64_t)n;
+		unspooled(in->s, (uint64_t)n);
 	}
 	return true;
 }
@@ -198,8 +256,7 @@ void input_release(struct input *in)
 	in->call = NULL;
 	in->proc = NULL;
 	in->cancelled = true;
-	in->s->spooled -= spool_len(&in->spool);
-	spool_done(&in->spool);
+	drop_spool(in);
 	if (in->ended || !in->in_table)
 		input_free(in);
 }
@@ -233,6 +290,8 @@ static void push(struct input *in, const uint8_t *data, size_t len)
 	r = s->spooled + len > limit ? -ENOBUFS : spool_push(&in->spool, data, len);
 	if (r == 0) {
 		s->spooled += len;
+		if (in->bound && in->cs.channel != NULL)
+			brake(s);
 		return;
 	}
 	/* Told to the client as a cancel; the process or call sees the stream break off. */

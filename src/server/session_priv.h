@@ -59,6 +59,10 @@ struct session {
 	struct table outputs; /* struct output by the id the client knows */
 	struct table procs;   /* struct proc by pid */
 	uint64_t spooled;     /* bytes of client streams waiting for the agent */
+	bool braked;          /* the socket is not read until they are fewer */
+	bool brake_off;       /* the agent took none of them: read on, until none are left */
+	uint64_t brake_mark;  /* spooled when last looked */
+	struct loop_timer brake;
 	size_t collecting;
 	struct list congested; /* outputs whose consumed bytes wait for the socket */
 };
