@@ -5,7 +5,6 @@
 #include <inttypes.h>
 #include <linux/capability.h>
 #include <net/if.h>
-#include <poll.h>
 #include <sched.h>
 #include <signal.h>
 #include <stdio.h>
@@ -14,7 +13,6 @@
 #include <sys/ioctl.h>
 #include <sys/prctl.h>
 #include <sys/resource.h>
-#include <sys/socket.h>
 #include <sys/stat.h>
 #include <sys/syscall.h>
 #include <unistd.h>
@@ -305,19 +303,6 @@ static int place_sockets(int status, int channel)
 	return fd_close_from(STATUS_FD + 1);
 }
 
-/* One byte is the word to go; anything else means that the keeper has gone. */
-static void wait_for_go(int status)
-{
-	char go;
-	ssize_t n;
-
-	do {
-		n = recv(status, &go, sizeof(go), 0);
-	} while (n < 0 && errno == EINTR);
-	if (n != 1)
-		_exit(EXIT_SUCCESS);
-}
-
 _Noreturn void init_run(const struct init_params *params)
 {
 	static char *const argv[] = {"warren-agent", NULL};
@@ -342,14 +327,12 @@ _Noreturn void init_run(const struct init_params *params)
 		if (r < 0)
 			die(params->status, steps[i].what, r);
 	}
-	/* Sent before the descriptors are closed, for it carries one of them. Nobody acts on it
-	 * before the word to go is read below. */
+	/* When the keeper has ended since the signal for that was asked for, this fails. */
 	int r = report(params->status, INIT_READY, "", 0, in.tree.disk);
 	if (r == 0)
 		r = place_sockets(params->status, params->channel);
 	if (r < 0)
 		die(params->status, "hand over to the agent", r);
-	wait_for_go(STATUS_FD);
 	execve(AGENT_PATH, argv, envp);
 	die(STATUS_FD, "execute the agent", -errno);
 }

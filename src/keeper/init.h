@@ -4,10 +4,10 @@
  * It is born in a new pid namespace with the keeper's rights and makes everything that is slow
  * itself, so that the keeper's loop never waits for a disk or a controller: disk, cgroups,
  * namespaces, mounts. Then it enters the machine's user namespace, gives up what it has left,
- * reports INIT_READY, and waits for one byte. On it, it executes the agent with the agent's channel
- * as descriptor 3 and nothing else open.
+ * reports INIT_READY, and executes the agent with the agent's channel as descriptor 3 and nothing
+ * else open. The end of the status socket after INIT_READY says that the agent runs.
  *
- * It ends with the keeper: by the parent-death signal, and by the end of its status socket.
+ * It ends with the keeper, by the parent-death signal.
  */
 #pragma once
 

@@ -73,7 +73,7 @@ static void go(struct pool *p, struct slot *s, uint64_t cookie, const struct cgr
 {
 	const char *what = "";
 	int channel = -EBADF;
-	int r = slot_hand_out(s, limits, &channel, &what);
+	int r = slot_go(s, limits, &channel, &what);
 
 	if (r < 0) {
 		refuse(p, cookie, r, what);
@@ -89,7 +89,6 @@ static void go(struct pool *p, struct slot *s, uint64_t cookie, const struct cgr
 		.create.start_ns = clock_mono_ns() - since,
 	};
 	link_send(&p->keeper->link, &reply, channel);
-	slot_go(s);
 }
 
 void pool_create(struct pool *p, uint64_t cookie, const struct cgroup_limits *limits)

@@ -6,7 +6,6 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/socket.h>
 #include <sys/stat.h>
 #include <sys/syscall.h>
 #include <sys/wait.h>
@@ -152,6 +151,7 @@ static void on_init_end(struct loop_child *child, int status)
 	struct slot *s = container_of(child, struct slot, child);
 
 	/* What it said last may still lie in the socket. */
+	s->reaped = true;
 	if (s->status_fd >= 0)
 		on_status(&s->status, EPOLLIN);
 	switch (s->state) {
@@ -217,20 +217,26 @@ static void on_report(struct slot *s, struct init_report *report, int fd)
 	auto_close int root = fd;
 
 	report->what[INIT_WHAT_SIZE - 1] = '\0';
-	if (report->event == INIT_FAILED && (s->state == SLOT_MAKING || s->state == SLOT_READY)) {
+	if (s->state != SLOT_MAKING)
+		return;
+	if (report->event == INIT_FAILED)
 		fail(s, report->err < 0 ? report->err : -EIO, report->what);
-	} else if (report->event == INIT_FAILED) {
-		log_error("machine failed to start: %s: %s slot=%u", report->what,
-			strerror(-report->err), s->index);
-	} else if (s->state == SLOT_MAKING) {
+	else
 		s->root = take_fd(root);
-		s->state = SLOT_READY;
-		loop_timer_set(s->keeper->loop, &s->later, SETTLE_NS, on_settle);
-		pool_on_ready(&s->keeper->pool, s);
-	}
 }
 
-/* End of file: the agent has been executed, or the process has ended, which its pidfd tells. */
+/* The process has said all it has to say: either it has become the agent, or it has ended, which
+ * its pidfd tells. */
+static void on_status_end(struct slot *s)
+{
+	close_status(s);
+	if (s->state != SLOT_MAKING || s->root < 0 || s->reaped)
+		return;
+	s->state = SLOT_READY;
+	loop_timer_set(s->keeper->loop, &s->later, SETTLE_NS, on_settle);
+	pool_on_ready(&s->keeper->pool, s);
+}
+
 static void on_status(struct loop_io *io, uint32_t events)
 {
 	struct slot *s = container_of(io, struct slot, status);
@@ -238,21 +244,19 @@ static void on_status(struct loop_io *io, uint32_t events)
 	int fd = -EBADF;
 
 	(void)events;
-	for (;;) {
+	while (s->status_fd >= 0) {
 		size_t nfds = 1;
 		ssize_t n = fd_recv_msg(s->status_fd, &report, sizeof(report), &fd, &nfds);
 
 		if (n == -EAGAIN)
 			return;
-		if (n != (ssize_t)sizeof(report)) {
-			if (n > 0 && nfds == 1)
-				fd_close(fd);
-			close_status(s);
-			return;
+		if (n == (ssize_t)sizeof(report)) {
+			on_report(s, &report, nfds == 1 ? fd : -EBADF);
+			continue;
 		}
-		on_report(s, &report, nfds == 1 ? fd : -EBADF);
-		if (s->status_fd < 0)
-			return;
+		if (n > 0 && nfds == 1)
+			fd_close(fd);
+		on_status_end(s);
 	}
 }
 
@@ -274,6 +278,7 @@ int slot_launch(struct slot *s, const struct cgroup_limits *limits, const char *
 	s->generation = random_u64() | 1;
 	s->limits = *limits;
 	s->oom_kills = 0;
+	s->reaped = false;
 	pid_t pid = launcher_start(s, &pidfd, ret_what);
 	if (pid < 0) {
 		(void)cgroup_remove(&s->keeper->cgroups, s->index);
@@ -295,7 +300,7 @@ int slot_launch(struct slot *s, const struct cgroup_limits *limits, const char *
 /* --- running ------------------------------------------------------------------------------------
  */
 
-int slot_hand_out(
+int slot_go(
 	struct slot *s, const struct cgroup_limits *limits, int *ret_channel, const char **ret_what)
 {
 	assert(s->state == SLOT_READY);
@@ -306,18 +311,9 @@ int slot_hand_out(
 		return r;
 	}
 	s->limits = *limits;
+	s->state = SLOT_RUNNING;
 	*ret_channel = take_fd(s->channel);
 	return 0;
-}
-
-void slot_go(struct slot *s)
-{
-	static const char go = 'g';
-
-	assert(s->state == SLOT_READY);
-	s->state = SLOT_RUNNING;
-	/* Fails only when the process has ended, which is about to be noticed. */
-	(void)send(s->status_fd, &go, sizeof(go), MSG_NOSIGNAL);
 }
 
 int slot_limit(struct slot *s, uint32_t memory_mb)

@@ -3,8 +3,8 @@
  *
  *   FREE      nothing exists
  *   MAKING    the first process is preparing itself (init.h)
- *   READY     it waits for the word to go
- *   RUNNING   the agent runs; the daemon has its socket
+ *   READY     the agent runs and has greeted into its socket, which nobody has yet
+ *   RUNNING   the daemon has the agent's socket
  *   EXITED    the first process ended unasked; the daemon has still to say DESTROY
  *   ENDING    killed, not yet reaped
  *   CLEANING  a cleaner takes down what is left; the range is not used again before it is done
@@ -51,6 +51,7 @@ struct slot {
 
 	struct loop_child child; /* the first process; CLEANING: the cleaner */
 	struct loop_io status;   /* its status socket */
+	bool reaped;             /* the first process */
 	int status_fd;
 	int channel; /* the daemon's end of the agent's stream, until sent */
 	int disk;    /* the disk file */
@@ -71,13 +72,10 @@ void slot_free(struct slot *s);
 /* FREE -> MAKING. On failure the slot is FREE again and *ret_what is the step; later failures are
  * told to the pool. */
 int slot_launch(struct slot *s, const struct cgroup_limits *limits, const char **ret_what);
-/* Sets the limits of a READY slot and gives its agent's stream away (the caller's). On failure the
- * slot ends itself and *ret_what is the step. */
-int slot_hand_out(struct slot *s, const struct cgroup_limits *limits, int *ret_channel,
+/* READY -> RUNNING: sets the limits and gives the agent's stream away (*ret_channel is the
+ * caller's). On failure the slot ends itself and *ret_what is the step. */
+int slot_go(struct slot *s, const struct cgroup_limits *limits, int *ret_channel,
 	const char **ret_what);
-/* READY -> RUNNING. Apart from handing out, so that the reply is on its way before the new process
- * takes the CPU. */
-void slot_go(struct slot *s);
 /* Ends the machine in any state but FREE. ask (may be NULL): reply to DESTROY that is wanted when
  * the processes are gone. */
 void slot_destroy(struct slot *s, const struct slot_ask *ask);
