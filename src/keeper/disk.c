@@ -7,6 +7,7 @@
 #include <stdint.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <string.h>
 #include <sys/ioctl.h>
 #include <sys/stat.h>
 #include <unistd.h>
@@ -46,14 +47,17 @@ struct disk_range {
 	size_t len;
 };
 
+static bool is_zero(const uint8_t *data, size_t len)
+{
+	return len > 0 && data[0] == 0 && memcmp(data, data + 1, len - 1) == 0;
+}
+
 static int add_range(struct disk_template *t, off_t at, off_t end, size_t *total)
 {
 	size_t len = (size_t)(end - at);
 
 	if (end - at > DATA_MAX || *total + len > DATA_MAX)
 		return -EFBIG;
-	t->ranges = mem_realloc(t->ranges, (t->count + 1) * sizeof(*t->ranges));
-	t->ranges[t->count++] = (struct disk_range){at, len};
 	t->data = mem_realloc(t->data, *total + len);
 	for (size_t done = 0; done < len;) {
 		ssize_t n = pread(t->fd, t->data + *total + done, len - done, at + (off_t)done);
@@ -62,6 +66,11 @@ static int add_range(struct disk_template *t, off_t at, off_t end, size_t *total
 			return n < 0 ? -errno : -EIO;
 		done += (size_t)n;
 	}
+	/* Blocks that are allocated but hold nothing may as well be a hole. */
+	if (is_zero(t->data + *total, len))
+		return 0;
+	t->ranges = mem_realloc(t->ranges, (t->count + 1) * sizeof(*t->ranges));
+	t->ranges[t->count++] = (struct disk_range){at, len};
 	*total += len;
 	return 0;
 }

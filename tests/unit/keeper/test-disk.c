@@ -85,6 +85,25 @@ static void test_clone_of_nothing(void **state)
 	finish(&f, &t);
 }
 
+static void test_zeros_become_a_hole(void **state)
+{
+	struct disk_template t;
+	struct folder f;
+	struct stat st;
+	auto_free char *zeros = mem_zalloc(1 << 20);
+	auto_close int from = begin(&f, SIZE);
+
+	assert_int_equal(pwrite(from, zeros, 1 << 20, 1 << 20), 1 << 20);
+	assert_int_equal(pwrite(from, "x", 1, SIZE / 2), 1);
+	assert_int_equal(open_template(&t, &f), 0);
+	auto_close int to = disk_new(f.fd);
+	assert_int_equal(disk_clone(to, &t), 0);
+	assert_int_equal(fstat(to, &st), 0);
+	assert_true(st.st_blocks * 512 < 64 << 10);
+	expect_text(to, SIZE / 2, "x");
+	finish(&f, &t);
+}
+
 /* Something else than a formatted file system: not copied into memory. */
 static void test_too_much_data(void **state)
 {
@@ -112,6 +131,7 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(test_clone),
 		cmocka_unit_test(test_clone_of_nothing),
+		cmocka_unit_test(test_zeros_become_a_hole),
 		cmocka_unit_test(test_too_much_data),
 		cmocka_unit_test(test_missing),
 	};
