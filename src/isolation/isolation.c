@@ -133,8 +133,7 @@ unsigned isolation_machine_count(const struct isolation *iso)
 	return iso->count;
 }
 
-/* --- what owners ask ----------------------------------------------------------------------------
- */
+/* --- what owners ask -------------------------------------------------------------------------- */
 
 static void on_start_refused(struct loop_defer *defer)
 {

@@ -19,7 +19,7 @@
 #define TABLE_TEXT_MAX (4 * 1024 * 1024)
 #define FILE_TEXT_MAX 16384
 
-/* --- small files ---------------------------------------------------------------------------- */
+/* --- small files ------------------------------------------------------------------------------ */
 
 struct cgroup_path cgroup_file(uint32_t slot, const char *file)
 {
@@ -328,8 +328,7 @@ int cgroup_view(const struct cgroup_tree *t, uint32_t slot, unsigned i)
 	return group < 0 ? -errno : fds_open_here(group);
 }
 
-/* --- finding the hierarchies --------------------------------------------------------------------
- */
+/* --- finding the hierarchies ------------------------------------------------------------------ */
 
 /* The kernel writes blanks and backslashes in paths as \040 and the like. */
 static void unescape(char *out, size_t size, const char *text, size_t len)

@@ -49,8 +49,7 @@ struct init {
 	struct aide cgroup_aide;
 };
 
-/* --- birth --------------------------------------------------------------------------------------
- */
+/* --- birth ------------------------------------------------------------------------------------ */
 
 static int step_begin(struct init *in)
 {
@@ -84,8 +83,7 @@ static int enter_cgroups(void *data)
 }
 
 /* Joining groups of version 1 is mostly waiting for the kernel: somebody else can do that
- * meanwhile.
- */
+ * meanwhile. */
 static int step_cgroups_begin(struct init *in)
 {
 	return aide_start(&in->cgroup_aide, enter_cgroups, in);
@@ -109,8 +107,7 @@ static int step_unshare(struct init *in)
 	return sethostname(HOSTNAME, strlen(HOSTNAME)) < 0 ? -errno : 0;
 }
 
-/* --- network ------------------------------------------------------------------------------------
- */
+/* --- network ---------------------------------------------------------------------------------- */
 
 /* Root inside has no rights over the network namespace, not even to bind low ports or to ping; so
  * these are open to everybody in it. Kernels without the settings do without. */
@@ -138,8 +135,7 @@ static int step_network(struct init *in)
 	return 0;
 }
 
-/* --- tree ---------------------------------------------------------------------------------------
- */
+/* --- tree ------------------------------------------------------------------------------------- */
 
 static int step_userns(struct init *in)
 {
@@ -189,8 +185,7 @@ static int step_enter(struct init *in)
 	return tree_enter(&in->tree);
 }
 
-/* --- rights -------------------------------------------------------------------------------------
- */
+/* --- rights ----------------------------------------------------------------------------------- */
 
 /* Without CAP_SYS_RESOURCE the hard limit cannot be raised; then as far as it goes. */
 static void limit_files(void)
@@ -242,8 +237,7 @@ static int step_descriptors(struct init *in)
 	return 0;
 }
 
-/* --- the agent ----------------------------------------------------------------------------------
- */
+/* --- the agent -------------------------------------------------------------------------------- */
 
 /* The filter comes last: until here the process needs calls that the filter refuses. */
 static int step_filter(struct init *in)

@@ -51,8 +51,7 @@ void pool_done(struct pool *p)
 	}
 }
 
-/* --- creates ------------------------------------------------------------------------------------
- */
+/* --- creates ---------------------------------------------------------------------------------- */
 
 static void refuse(struct pool *p, uint64_t cookie, int err, const char *what)
 {
@@ -130,8 +129,7 @@ static void refuse_next(struct pool *p, int err, const char *what)
 		refuse(p, w->cookie, err, what);
 }
 
-/* --- making -------------------------------------------------------------------------------------
- */
+/* --- making ----------------------------------------------------------------------------------- */
 
 static struct slot *find_free(struct pool *p)
 {
@@ -212,8 +210,7 @@ void pool_set_target(struct pool *p, unsigned target)
 	plan_refill(p);
 }
 
-/* --- from slots ---------------------------------------------------------------------------------
- */
+/* --- from slots ------------------------------------------------------------------------------- */
 
 void pool_on_ready(struct pool *p, struct slot *s)
 {

@@ -55,8 +55,7 @@ void slot_free(struct slot *s)
 	free(s);
 }
 
-/* --- cleaning -----------------------------------------------------------------------------------
- */
+/* --- cleaning --------------------------------------------------------------------------------- */
 
 static void start_cleaning(struct slot *s);
 
@@ -100,8 +99,7 @@ static void start_cleaning(struct slot *s)
 	}
 }
 
-/* --- ends ---------------------------------------------------------------------------------------
- */
+/* --- ends ------------------------------------------------------------------------------------- */
 
 static void reply_destroyed(struct slot *s)
 {
@@ -199,8 +197,7 @@ void slot_destroy(struct slot *s, const struct slot_ask *ask)
 	}
 }
 
-/* --- making -------------------------------------------------------------------------------------
- */
+/* --- making ----------------------------------------------------------------------------------- */
 
 /* The switch to direct I/O waits for the disk, so it is not in the way of the start. Without it the
  * machine works, only slower. */
@@ -297,8 +294,7 @@ int slot_launch(struct slot *s, const struct cgroup_limits *limits, const char *
 	return r;
 }
 
-/* --- running ------------------------------------------------------------------------------------
- */
+/* --- running ---------------------------------------------------------------------------------- */
 
 int slot_go(
 	struct slot *s, const struct cgroup_limits *limits, int *ret_channel, const char **ret_what)

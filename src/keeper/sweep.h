@@ -9,6 +9,5 @@
  * over. Blocks. */
 int sweep_machines(struct keeper *k, unsigned timeout_ms, const char **ret_what);
 /* The same, then the instance's own cgroup and the base image: nothing is left but the state
- * folder.
- */
+ * folder. */
 int sweep_all(struct keeper *k, unsigned timeout_ms, const char **ret_what);

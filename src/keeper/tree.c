@@ -48,8 +48,7 @@ static int make_dir(const struct tree *t, int dir, const char *path, mode_t mode
 	return fchownat(dir, path, t->base, t->base, AT_SYMLINK_NOFOLLOW) < 0 ? -errno : 0;
 }
 
-/* --- disk and overlay ---------------------------------------------------------------------------
- */
+/* --- disk and overlay ------------------------------------------------------------------------- */
 
 static int give_away(const struct tree *t, const char *path)
 {
@@ -368,8 +367,7 @@ int tree_mount_run(struct tree *t)
 		t, "run/warren/agent");
 }
 
-/* --- the root -----------------------------------------------------------------------------------
- */
+/* --- the root --------------------------------------------------------------------------------- */
 
 int tree_enter(struct tree *t)
 {

@@ -22,8 +22,7 @@ struct unsent {
 	struct keeper_request req;
 };
 
-/* --- greeting -----------------------------------------------------------------------------------
- */
+/* --- greeting --------------------------------------------------------------------------------- */
 
 static int await_reply(int sock, uint64_t deadline)
 {
@@ -70,8 +69,7 @@ static int greet(int sock, unsigned timeout_ms, struct error *ret_err)
 	return 0;
 }
 
-/* --- end ----------------------------------------------------------------------------------------
- */
+/* --- end -------------------------------------------------------------------------------------- */
 
 static void on_defer(struct loop_defer *defer)
 {
@@ -107,8 +105,7 @@ static void end(struct keeper_client *c, int err)
 	loop_defer(c->loop, &c->defer, on_defer);
 }
 
-/* --- traffic ------------------------------------------------------------------------------------
- */
+/* --- traffic ---------------------------------------------------------------------------------- */
 
 static void flush(struct keeper_client *c)
 {

@@ -39,8 +39,7 @@ struct answer {
 static char command[65536];
 static char output[1 << 20];
 
-/* --- probes: each tries something and returns what the kernel said -------------------------------
- */
+/* --- probes: each tries something and returns what the kernel said ---------------------------- */
 
 static long p_mount(void)
 {

@@ -43,8 +43,7 @@ static void must(struct guest *g, uint32_t uid, const char *command)
 		fail_msg("'%s' as %u: status %#x: %s", command, uid, (unsigned)status, out);
 }
 
-/* --- what it looks like inside ------------------------------------------------------------------
- */
+/* --- what it looks like inside ---------------------------------------------------------------- */
 
 static const struct {
 	uint32_t uid;
@@ -211,8 +210,7 @@ static void test_neighbours(void **state)
 	assert_true(guest_end(&b));
 }
 
-/* --- limits -------------------------------------------------------------------------------------
- */
+/* --- limits ----------------------------------------------------------------------------------- */
 
 static void test_memory_limit(void **state)
 {
@@ -271,8 +269,7 @@ static void test_usage(void **state)
 	assert_true(guest_end(&g));
 }
 
-/* --- ends ---------------------------------------------------------------------------------------
- */
+/* --- ends ------------------------------------------------------------------------------------- */
 
 static void test_first_process_killed(void **state)
 {
