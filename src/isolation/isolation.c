@@ -227,8 +227,7 @@ void machine_destroy(struct machine *m, machine_gone_fn fn, void *data)
 	}
 }
 
-/* --- what backends report
- * ------------------------------------------------------------------------- */
+/* --- what backends report --------------------------------------------------------------------- */
 
 void backend_started(struct machine *m, int agent_fd)
 {

@@ -69,8 +69,7 @@ int stage_isolate(int state_fd, const char **ret_what)
 	return 0;
 }
 
-/* --- the run folder
- * ------------------------------------------------------------------------------- */
+/* --- the run folder --------------------------------------------------------------------------- */
 
 static const char *const run_dirs[] = {
 	RUN_BASE,
@@ -141,8 +140,7 @@ int stage_base_image(struct keeper *k, const char *image_dir, const char **ret_w
 	return mount_base(k, base);
 }
 
-/* --- the agent
- * ------------------------------------------------------------------------------------ */
+/* --- the agent -------------------------------------------------------------------------------- */
 
 /* Not readable, not even by root inside, whose rights do not reach an owner outside its range: so
  * the kernel keeps the running agent's memory and descriptors from it as well. */
@@ -176,8 +174,7 @@ int stage_agent(const char *path, const char **ret_what)
 	return copy_agent(from);
 }
 
-/* --- rights
- * --------------------------------------------------------------------------------------- */
+/* --- rights ----------------------------------------------------------------------------------- */
 
 int stage_drop_rights(const char **ret_what)
 {

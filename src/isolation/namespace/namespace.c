@@ -68,8 +68,7 @@ static void forget(struct space *sp, struct machine *m)
 	free(container_of(e, struct named, by_slot));
 }
 
-/* --- requests
- * ------------------------------------------------------------------------------------- */
+/* --- requests --------------------------------------------------------------------------------- */
 
 static void on_created(
 	struct keeper_client *c, const struct keeper_reply *reply, int fd, void *data)
@@ -181,8 +180,7 @@ static void ns_prepare(struct isolation *iso, unsigned count)
 	keeper_client_ask(&sp->client, &req, on_done, NULL);
 }
 
-/* --- events
- * --------------------------------------------------------------------------------------- */
+/* --- events ----------------------------------------------------------------------------------- */
 
 static void on_event(struct keeper_client *c, const struct keeper_reply *reply)
 {

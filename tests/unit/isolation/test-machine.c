@@ -120,8 +120,7 @@ static void test_inside(void **state)
 	assert_true(guest_end(&g));
 }
 
-/* --- what it may not do
- * ---------------------------------------------------------------------------- */
+/* --- what it may not do ----------------------------------------------------------------------- */
 
 static const struct {
 	const char *name;
@@ -335,8 +334,7 @@ static void test_bad_spec(void **state)
 	assert_int_equal(g.err.err, -EINVAL);
 }
 
-/* --- what is left
- * --------------------------------------------------------------------------------- */
+/* --- what is left ----------------------------------------------------------------------------- */
 
 static char *instance_of(const struct host *h)
 {

@@ -80,8 +80,7 @@ static void test_missing(void **state)
 		cgroup_place_find("- cgroup\n\n- - -\n1 2\n", "0:", &place, &what), -ENOTSUP);
 }
 
-/* --- on this host
- * --------------------------------------------------------------------------------- */
+/* --- on this host ----------------------------------------------------------------------------- */
 
 static const struct cgroup_limits limits = {.memory_mb = 64, .cpu_percent = 50, .pids_max = 20};
 
