@@ -11,6 +11,7 @@
 #define VERDICTS_MAX 65536
 /* Processes that die of the same shortage are waited for together, or nearly so. */
 #define CLAIM_NS (10 * CLOCK_MS)
+#define READ_INTERVAL_NS (20 * CLOCK_MS)
 
 static void remember(struct sandbox *sb, int64_t pid, const char *verdict)
 {
@@ -68,6 +69,7 @@ static void on_usage(const struct machine_usage *usage, void *data)
 	struct sandbox *sb = data;
 
 	sb->oom_reading = false;
+	sb->oom_read_at = loop_now(sb->all->params.loop);
 	if (usage != NULL)
 		count_kills(sb, usage);
 	while (!list_empty(&sb->oom_queries)) {
@@ -88,6 +90,22 @@ static void on_usage(const struct machine_usage *usage, void *data)
 	}
 }
 
+static void read_counter(struct sandbox *sb)
+{
+	if (sb->oom_reading)
+		return;
+	sb->oom_reading = true;
+	machine_get_usage(sb->machine, on_usage, sb);
+}
+
+void sandbox_note_exit(struct sandbox *sb)
+{
+	/* A descendant of it may have been killed: count that now, before it is blamed on the next
+	 * process that somebody kills. */
+	if (loop_now(sb->all->params.loop) - sb->oom_read_at > READ_INTERVAL_NS)
+		read_counter(sb);
+}
+
 void sandbox_query_oom(struct sandbox *sb, struct sandbox_oom_query *q, int64_t pid, bool by_signal,
 	void (*fn)(struct sandbox_oom_query *query, const char *verdict))
 {
@@ -96,10 +114,7 @@ void sandbox_query_oom(struct sandbox *sb, struct sandbox_oom_query *q, int64_t 
 	q->by_signal = by_signal;
 	q->fn = fn;
 	list_push_back(&sb->oom_queries, &q->node);
-	if (!sb->oom_reading) {
-		sb->oom_reading = true;
-		machine_get_usage(sb->machine, on_usage, sb);
-	}
+	read_counter(sb);
 }
 
 void sandbox_oom_query_drop(struct sandbox_oom_query *q)

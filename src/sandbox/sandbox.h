@@ -143,5 +143,7 @@ struct sandbox_oom_query {
 void sandbox_query_oom(struct sandbox *sb, struct sandbox_oom_query *query, int64_t pid,
 	bool by_signal, void (*fn)(struct sandbox_oom_query *query, const char *verdict));
 void sandbox_oom_query_drop(struct sandbox_oom_query *query);
+/* A process has ended otherwise. */
+void sandbox_note_exit(struct sandbox *sb);
 /* A client sent SIGKILL to pid: its end is no OOM. */
 void sandbox_note_killed(struct sandbox *sb, int64_t pid);

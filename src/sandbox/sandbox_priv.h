@@ -45,6 +45,7 @@ struct sandbox {
 	uint64_t oom_seen;      /* kills the kernel had counted when last read */
 	uint64_t oom_seen_at;   /* when it last rose: monotonic ns */
 	uint64_t oom_claimable; /* of them, not yet given to a process */
+	uint64_t oom_read_at;   /* when the counter was last read: monotonic ns */
 	bool oom_reading;       /* machine_get_usage() is under way */
 };
 

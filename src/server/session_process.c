@@ -294,11 +294,13 @@ static void finish_wait(struct call *call, bool failed, const uint8_t *data, siz
 		return;
 	}
 	by_signal = st->signal != NULL && strcmp(st->signal, "SIGKILL") == 0;
-	if (by_signal || st->code == 128 + SIGKILL)
+	if (by_signal || st->code == 128 + SIGKILL) {
 		sandbox_query_oom(
 			call->s->client.sb, &call->oom, call->pid, by_signal, on_oom_verdict);
-	else
-		wait_settle(call);
+		return;
+	}
+	sandbox_note_exit(call->s->client.sb);
+	wait_settle(call);
 }
 
 void handle_process_wait(struct call *call, void *params)

@@ -176,6 +176,14 @@ def test_a_sandbox_starts_with_nothing_of_another(server):
         assert other.sh("ls -A ~/mine /tmp/mine /app/mine /dev/shm/mine 2>/dev/null || echo nothing") == "nothing\n"
 
 
+def test_memory_kill_of_a_grandchild_is_not_blamed_on_the_next_kill(server):
+    with server.create({"memory_mb": 768}) as rpc:
+        eater = rpc.run("bash", ["-c", "python3 -c 'x = bytearray(1200 << 20)'; echo $?"])
+        assert (eater.code, eater.out) == (0, b"137\n"), eater
+        killed = rpc.run("bash", ["-c", "kill -9 $$"])
+        assert (killed.code, killed.status["oom"]) == (137, None), "an ordinary kill is no lack of memory"
+
+
 @pytest.mark.parametrize("megabytes,fits,too_much", [(768, 500, 1000), (2048, 1500, None)])
 def test_memory_of_each_size_is_enforced(server, megabytes, fits, too_much):
     def take(rpc, size):
