@@ -78,7 +78,7 @@ static void on_usage(const struct machine_usage *usage, void *data)
 		const char *verdict = NULL;
 
 		if (!recall(sb, q->pid, &verdict)) {
-			if (sb->oom_claimable > 0) {
+			if (sb->oom_claimable > 0 && q->started_at <= sb->oom_seen_at) {
 				sb->oom_claimable--;
 				verdict = q->by_signal ? "high-confidence" : "low-confidence";
 			}

@@ -132,12 +132,14 @@ void sandbox_call_drop(struct sandbox_call *call);
 /* --- out of memory -------------------------------------------------------------------------- */
 
 /* Whether a process that ended by SIGKILL (or a shell's 137) was taken by the kernel for memory:
- * fn gets "high-confidence", "low-confidence" or NULL. Cached by pid. */
+ * fn gets "high-confidence", "low-confidence" or NULL. Cached by pid. The caller sets started_at.
+ */
 struct sandbox_oom_query {
 	struct list node;
 	struct sandbox *sb; /* NULL: not pending */
 	int64_t pid;
-	bool by_signal; /* the process itself got SIGKILL */
+	bool by_signal;      /* the process itself got SIGKILL */
+	uint64_t started_at; /* monotonic ns; 0: not known */
 	void (*fn)(struct sandbox_oom_query *query, const char *verdict);
 };
 void sandbox_query_oom(struct sandbox *sb, struct sandbox_oom_query *query, int64_t pid,

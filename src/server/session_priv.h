@@ -154,6 +154,7 @@ struct proc {
 	bool in_table;
 	struct session *s;
 	int64_t pid;
+	uint64_t started_at;   /* monotonic ns */
 	struct output *out[2]; /* NULL: none, ended or cancelled */
 	struct input *input;   /* NULL: none or ended */
 	bool released;

@@ -182,6 +182,7 @@ static void finish_spawn(struct call *call, bool failed, const uint8_t *data, si
 	proc = mem_new(struct proc);
 	proc->s = s;
 	proc->pid = result.pid;
+	proc->started_at = loop_now(s->loop);
 	list_init(&proc->graced);
 	proc->in_table = table_insert_u64(&s->procs, &proc->by_pid, (uint64_t)result.pid) == 0;
 	for (int i = 0; i < 2; i++) {
@@ -310,6 +311,7 @@ void handle_process_wait(struct call *call, void *params)
 	struct proc *proc = proc_find(s, p->pid);
 
 	call->pid = p->pid;
+	call->oom.started_at = proc != NULL ? proc->started_at : 0;
 	(void)call_send(call, params, finish_wait);
 	if (proc != NULL)
 		proc_release(proc);
