@@ -11,6 +11,7 @@
 #include "keeper/pool.h"
 #include "keeper/seccomp.h"
 #include "keeper/state.h"
+#include "keeper/undertaker.h"
 #include "loop/loop.h"
 
 struct keeper {
@@ -23,6 +24,7 @@ struct keeper {
 	struct seccomp_filter filter; /* of machines */
 	struct link link;             /* to the daemon */
 	struct pool pool;
+	struct undertaker undertaker;
 	struct loop_timer patience; /* bounds the end */
 	bool greeted;
 	bool ending;

@@ -27,7 +27,7 @@
 #include "keeper/tree.h"
 #include "keeper/userns.h"
 
-#define LOCK_WAIT_MS 5000
+#define LOCK_WAIT_MS 6000 /* a predecessor may still be cleaning up */
 #define SWEEP_WAIT_MS 5000
 #define END_WAIT_NS (15 * CLOCK_SEC)
 #define UID_BASE_DEFAULT 0x40000000
@@ -250,6 +250,10 @@ static int start(struct keeper *k, const struct options *o, const char **ret_wha
 		r = stage_agent(o->agent, ret_what);
 	if (r == 0)
 		r = stage_drop_rights(ret_what);
+	if (r == 0) {
+		*ret_what = "start the undertaker";
+		r = undertaker_start(&k->undertaker, k);
+	}
 	return r;
 }
 
@@ -303,6 +307,7 @@ static void clean_up(struct keeper *k)
 	int r = k->state.lock >= 0 ? sweep_all(k, SWEEP_WAIT_MS, &what) : 0;
 	if (r < 0)
 		log_warn("cannot %s: %s", what, strerror(-r));
+	undertaker_dismiss(&k->undertaker);
 	loopdevs_close(&k->loops);
 	cgroup_tree_close(&k->cgroups);
 	disk_template_close(&k->template);
