@@ -206,19 +206,28 @@ static int decode_enum(struct json_object *json, const struct target *t, void *v
 	return wrong_enum(t);
 }
 
-static int decode_string_list(struct json_object *json, const struct target *t, void *value)
+/* How many elements json has, if it is an array of no more than the field may have. */
+static int array_count(struct json_object *json, const struct target *t, size_t *ret_count)
 {
-	struct rpc_strings *list = value;
-	char index[24];
-	struct target entry = {.field = t->field, .place = {&t->place, index}, .issue = t->issue};
-
 	if (!json_object_is_type(json, json_type_array))
 		return wrong_type(t, "array", json);
 	size_t count = json_object_array_length(json);
 	if (count > (uint64_t)t->field->count_max)
 		return too_many(t, "array");
-	if (count == 0)
-		return 0;
+	*ret_count = count;
+	return 0;
+}
+
+static int decode_string_list(struct json_object *json, const struct target *t, void *value)
+{
+	struct rpc_strings *list = value;
+	char index[24];
+	struct target entry = {.field = t->field, .place = {&t->place, index}, .issue = t->issue};
+	size_t count;
+
+	int r = array_count(json, t, &count);
+	if (r < 0 || count == 0)
+		return r;
 	list->items = mem_zalloc_array(count, sizeof(*list->items));
 	for (; list->count < count; list->count++) {
 		snprintf(index, sizeof(index), "%zu", list->count);
@@ -329,14 +338,11 @@ static int decode_objects(struct json_object *json, const struct target *t, void
 	struct rpc_objects *objects = value;
 	char index[24];
 	struct target entry = {.field = t->field, .place = {&t->place, index}, .issue = t->issue};
+	size_t count;
 
-	if (!json_object_is_type(json, json_type_array))
-		return wrong_type(t, "array", json);
-	size_t count = json_object_array_length(json);
-	if (count > (uint64_t)t->field->count_max)
-		return too_many(t, "array");
-	if (count == 0)
-		return 0;
+	int r = array_count(json, t, &count);
+	if (r < 0 || count == 0)
+		return r;
 	objects->items = mem_zalloc_array(count, sub->size);
 	for (size_t i = 0; i < count; i++) {
 		void *item = (char *)objects->items + i * sub->size;
