@@ -107,8 +107,7 @@ static void measure_codecs(void)
 	printf("%-32s %8.0f ns\n", "request head", best_ns(parse_head, ROUNDS * 10));
 }
 
-/* --- one stream --------------------------------------------------------------------------------
- */
+/* --- one stream -------------------------------------------------------------------------- */
 
 static struct loop *loop;
 static struct channel_stream stream;

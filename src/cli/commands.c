@@ -144,8 +144,7 @@ const struct cli_command cli_commands[] = {
 	{0},
 };
 
-/* --- help and version ----------------------------------------------------------------------------
- */
+/* --- help and version -------------------------------------------------------------------- */
 
 static void print_overview(FILE *out)
 {
@@ -201,8 +200,7 @@ int cli_run_version(const struct cli_call *call)
 	return CLI_OK;
 }
 
-/* --- dispatch ------------------------------------------------------------------------------------
- */
+/* --- dispatch ---------------------------------------------------------------------------- */
 
 static int run(const struct cli_command *command, int argc, char *const *argv, char *const *envp)
 {

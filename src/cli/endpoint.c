@@ -13,8 +13,7 @@
 
 #define FILE_MAX 4096
 
-/* --- parsing -------------------------------------------------------------------------------------
- */
+/* --- parsing ----------------------------------------------------------------------------- */
 
 /* Host names, addresses and ports; nothing a shell or a URL parser could trip over. */
 static bool is_authority(const char *text)
@@ -100,8 +99,7 @@ int endpoint_parse(const char *text, struct endpoint *ret)
 	return 0;
 }
 
-/* --- reading ------------------------------------------------------------------------------------
- */
+/* --- reading ----------------------------------------------------------------------------- */
 
 /* The process may have ended without removing the file, and its number be another's by now. */
 static bool is_server(pid_t pid)

@@ -17,8 +17,7 @@
 #define MANIFEST_MAX (4 << 20)
 #define NAME_SHOWN 12 /* digits of the sum that names an image's folder */
 
-/* --- build ---------------------------------------------------------------------------------------
- */
+/* --- build ------------------------------------------------------------------------------- */
 
 int cli_run_image_build(const struct cli_call *call)
 {
@@ -41,8 +40,7 @@ int cli_run_image_build(const struct cli_call *call)
 	return CLI_FAILURE;
 }
 
-/* --- list ----------------------------------------------------------------------------------------
- */
+/* --- list -------------------------------------------------------------------------------- */
 
 static const char *member(struct json_object *json, const char *key)
 {

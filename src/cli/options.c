@@ -7,8 +7,7 @@
 
 #define WIDTH 80
 
-/* --- finding ------------------------------------------------------------------------------------
- */
+/* --- finding ----------------------------------------------------------------------------- */
 
 /* Words of name that argv begins with, 0 when it does not begin with all of them. */
 static int match_words(const char *name, int argc, char *const *argv)
@@ -52,8 +51,7 @@ const char *cli_value(const struct cli_call *call, const char *option)
 	return NULL;
 }
 
-/* --- parsing -------------------------------------------------------------------------------------
- */
+/* --- parsing ----------------------------------------------------------------------------- */
 
 static int usage_error(struct error *ret_err, const char *arg, const char *what)
 {

@@ -15,8 +15,7 @@
 
 #define FIRST_ORG "default"
 
-/* --- opening -------------------------------------------------------------------------------------
- */
+/* --- opening ----------------------------------------------------------------------------- */
 
 /*
  * Becomes the owner of the records: as root, this program would leave log files behind that the

@@ -14,8 +14,7 @@
 
 #define TEXT_MAX 4095
 
-/* --- numbers ------------------------------------------------------------------------------------
- */
+/* --- numbers ----------------------------------------------------------------------------- */
 
 /* Decimal digits at *text, which moves behind them. 0, -EINVAL, or -ERANGE. */
 static int parse_digits(const char **text, int64_t *ret)
@@ -93,8 +92,7 @@ static void write_duration(int64_t ms, FILE *out)
 		write_unit(ms, duration_units, out);
 }
 
-/* --- checks of strings -------------------------------------------------------------------------
- */
+/* --- checks of strings ------------------------------------------------------------------- */
 
 int config_parse_listen(const char *text, struct sockaddr_storage *ret_addr, socklen_t *ret_len,
 	struct error *ret_err)
@@ -245,8 +243,7 @@ static int check_choice(const char *text, const char *choices, struct error *ret
 	return error_set(ret_err, -EINVAL, "", "must be one of %s", choices);
 }
 
-/* --- setting -------------------------------------------------------------------------------------
- */
+/* --- setting ----------------------------------------------------------------------------- */
 
 /* Values must survive --print-config and a read of what it printed. */
 static int check_text(const char *text, struct error *ret_err)

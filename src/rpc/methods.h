@@ -69,10 +69,6 @@ const struct rpc_method *rpc_method_by_id(unsigned id);
 #define RPC_CONTEXT_MAX 16384 /* of a failure; cut before packing */
 #define RPC_CLASS_MAX 64
 
-struct rpc_none {
-	char unused;
-};
-
 /* configure: environment of the sandbox, set before anything runs. */
 struct rpc_configure {
 	struct rpc_map env; /* replaces the environment */

@@ -69,8 +69,7 @@ unsigned sandbox_count_org(const struct sandboxes *all, int64_t org_id)
 	return n;
 }
 
-/* --- machines -----------------------------------------------------------------------------------
- */
+/* --- machines ---------------------------------------------------------------------------- */
 
 static void on_boot_limit(struct loop_timer *timer)
 {
@@ -152,8 +151,7 @@ void sandbox_start_failed(struct sandbox *sb, const struct error *err)
 	}
 }
 
-/* --- identity ------------------------------------------------------------------------------------
- */
+/* --- identity ---------------------------------------------------------------------------- */
 
 static void fill_record(struct sandbox *sb, struct sandbox_create *c)
 {
@@ -308,7 +306,6 @@ struct sandbox_create *sandbox_create(struct sandboxes *all, int64_t org_id, con
 		return NULL;
 	}
 	c = mem_new(struct sandbox_create);
-	c->all = all;
 	c->org_id = org_id;
 	snprintf(c->org_uuid, sizeof(c->org_uuid), "%s", org_uuid);
 	copy_options(&c->options, options);

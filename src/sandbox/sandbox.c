@@ -275,8 +275,7 @@ void sandbox_detach(struct sandbox_client *client)
 		sandbox_end(sb, STORE_END_CLIENT_CLOSED, NULL);
 }
 
-/* --- time to live ------------------------------------------------------------------------------
- */
+/* --- time to live ------------------------------------------------------------------------ */
 
 static void on_stop_time(struct loop_timer *timer)
 {

@@ -33,7 +33,6 @@ struct sandboxes_params {
 	struct loop *loop;           /* borrowed */
 	struct store *store;         /* borrowed */
 	struct isolation *isolation; /* borrowed */
-	const char *version;
 	int64_t max_lifetime_ms;
 	int64_t stopped_retention_ms;
 	unsigned max_per_org;

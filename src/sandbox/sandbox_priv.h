@@ -51,7 +51,6 @@ struct sandbox {
 
 struct sandbox_create {
 	struct sandbox *sb;
-	struct sandboxes *all;
 	struct sandbox_options options;
 	int64_t org_id;
 	char org_uuid[40];

@@ -19,8 +19,6 @@
 /* A whole-file answer (about 100 MiB of JSON) may stand in the queue on top of stream data. */
 #define OUT_MAX (256 * 1024 * 1024)
 
-static void read_requests(struct conn *conn);
-
 static void free_request(struct conn *conn)
 {
 	free(take_ptr(conn->head));
@@ -119,19 +117,6 @@ void http_answer_headers(
 void http_answer(struct conn *conn, int status, const char *json, size_t len)
 {
 	http_answer_headers(conn, status, NULL, json, len);
-}
-
-void http_answer_empty(struct conn *conn)
-{
-	auto_buf struct buf b;
-
-	loop_timer_cancel(&conn->timer);
-	buf_init(&b, 4096);
-	put_common(conn, &b, 204);
-	(void)http1_put_end(&b);
-	if (stream_write(&conn->stream, buf_data(&b), b.len) < 0)
-		conn->keep_alive = false;
-	after_answer(conn);
 }
 
 static void answer_error_headers(

@@ -57,8 +57,7 @@ static bool is_text(struct json_object *v)
 	       strlen(json_object_get_string(v)) == (size_t)json_object_get_string_len(v);
 }
 
-/* --- one function per key -----------------------------------------------------------------------
- */
+/* --- one function per key ---------------------------------------------------------------- */
 
 static int parse_memory(struct parse *p, struct json_object *v)
 {
@@ -292,8 +291,7 @@ static const struct {
 	{"ssh", parse_ssh},
 };
 
-/* --- the header ----------------------------------------------------------------------------------
- */
+/* --- the header -------------------------------------------------------------------------- */
 
 static int parse_object(struct parse *p, struct json_object *root)
 {

@@ -71,8 +71,6 @@ void http_answer_error(struct conn *conn, int status, const char *code, const ch
 	__attribute__((format(printf, 4, 5)));
 /* Status by errno of err: -EINVAL 400, -ENOENT 404, ... */
 void http_answer_failure(struct conn *conn, const struct error *err);
-/* 204 without a body. */
-void http_answer_empty(struct conn *conn);
 /* The 101 of a checked WebSocket request; then the connection belongs to session. */
 void http_answer_upgrade(struct conn *conn, const char *sandbox_id, struct session *session);
 /* Whether the request is a proper WebSocket upgrade; answers 400/426 itself when not. */

@@ -38,8 +38,7 @@ static int add(struct label_filter *f, char *key, char *value, struct error *err
 	return 0;
 }
 
-/* --- Python string literals ----------------------------------------------------------------------
- */
+/* --- Python string literals -------------------------------------------------------------- */
 
 static void skip_blanks(const char **p)
 {

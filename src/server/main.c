@@ -61,8 +61,7 @@ static int fail(const struct error *err)
 	return 1;
 }
 
-/* --- while still root ----------------------------------------------------------------------------
- */
+/* --- while still root -------------------------------------------------------------------- */
 
 static void describe_address(struct daemon *d, const struct sockaddr *sa)
 {
@@ -201,8 +200,7 @@ static int take_from_root(struct daemon *d, struct error *err)
 	return r;
 }
 
-/* --- the unprivileged daemon -------------------------------------------------------------------
- */
+/* --- the unprivileged daemon ------------------------------------------------------------- */
 
 /* The first start makes an organisation and a token; the token's text goes to a file only its owner
  * can read, for `warren env`. */

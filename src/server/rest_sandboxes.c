@@ -43,8 +43,7 @@ void rest_answer_no_sandbox(struct conn *conn)
 	store_sandbox_done(&rec);
 }
 
-/* --- metadata ----------------------------------------------------------------------------------
- */
+/* --- metadata ---------------------------------------------------------------------------- */
 
 static void put_time(struct buf *b, const char *key, int64_t ms)
 {
@@ -111,8 +110,7 @@ void rest_sandbox_get(struct conn *conn)
 	http_answer(conn, 200, (const char *)buf_data(&b), b.len);
 }
 
-/* --- list ---------------------------------------------------------------------------------------
- */
+/* --- list -------------------------------------------------------------------------------- */
 
 struct list_query {
 	struct label_filter filter;
@@ -253,8 +251,7 @@ void rest_sandbox_list(struct conn *conn)
 	buf_done(&out.b);
 }
 
-/* --- kill ---------------------------------------------------------------------------------------
- */
+/* --- kill -------------------------------------------------------------------------------- */
 
 /* A kill answers when the sandbox's sockets have been closed, or a second later: clients wait for
  * their own socket to close and count on it (protocol.md 6.1). */
@@ -348,8 +345,7 @@ void rest_sandbox_kill(struct conn *conn)
 	rest_session_gone(server, w->id);
 }
 
-/* --- extend -------------------------------------------------------------------------------------
- */
+/* --- extend ------------------------------------------------------------------------------ */
 
 void rest_sandbox_extend(struct conn *conn)
 {

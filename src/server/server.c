@@ -117,11 +117,6 @@ void server_stop(struct server *server)
 	}
 }
 
-unsigned server_connections(const struct server *server)
-{
-	return server->conn_count;
-}
-
 void server_free(struct server *server)
 {
 	if (server == NULL)

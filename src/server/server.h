@@ -24,7 +24,5 @@ struct server_params {
 struct server *server_new(const struct server_params *params, int listen_fd);
 /* Stops accepting; connections without a session are closed. Sessions end with their sandbox. */
 void server_stop(struct server *server);
-/* Connections that are still open. */
-unsigned server_connections(const struct server *server);
 /* Closes everything at once. */
 void server_free(struct server *server);

@@ -161,8 +161,7 @@ void session_on_drain(struct session *s)
 	outputs_resume(s);
 }
 
-/* --- receiving ---------------------------------------------------------------------------------
- */
+/* --- receiving --------------------------------------------------------------------------- */
 
 static void on_message(struct session *s, struct ws_event *ev)
 {

@@ -261,8 +261,7 @@ void input_release(struct input *in)
 		input_free(in);
 }
 
-/* --- from the client ---------------------------------------------------------------------------
- */
+/* --- from the client --------------------------------------------------------------------- */
 
 static void push(struct input *in, const uint8_t *data, size_t len)
 {

@@ -82,8 +82,7 @@ static inline size_t session_message_max(const struct session *s)
 	return s->python ? SESSION_PYTHON_MESSAGE_MAX : SESSION_MESSAGE_MAX;
 }
 
-/* --- session_dispatch.c ------------------------------------------------------------------------
- */
+/* --- session_dispatch.c ------------------------------------------------------------------ */
 
 struct call;
 typedef void (*call_fn)(struct call *call, bool failed, const uint8_t *data, size_t len);
@@ -146,8 +145,7 @@ void calls_abandon(struct session *s);
 
 typedef void (*call_handler)(struct call *call, void *params);
 
-/* --- session_process.c ---------------------------------------------------------------------------
- */
+/* --- session_process.c ------------------------------------------------------------------- */
 
 struct proc {
 	struct table_entry by_pid;
@@ -170,14 +168,12 @@ void proc_output_over(struct proc *proc, struct output *out);
 void proc_input_over(struct proc *proc, struct input *in);
 void procs_free(struct session *s);
 
-/* --- session_file.c ------------------------------------------------------------------------------
- */
+/* --- session_file.c ---------------------------------------------------------------------- */
 
 void handle_read_file(struct call *call, void *params);
 void handle_write_file(struct call *call, void *params);
 
-/* --- session_input.c -----------------------------------------------------------------------------
- */
+/* --- session_input.c --------------------------------------------------------------------- */
 
 /* A stream from the client: bytes wait in a spool until the agent takes them. */
 struct input {
@@ -212,8 +208,7 @@ void input_pump(struct input *in);
 void input_release(struct input *in);
 void inputs_free(struct session *s);
 
-/* --- session_output.c ----------------------------------------------------------------------------
- */
+/* --- session_output.c -------------------------------------------------------------------- */
 
 struct output {
 	struct table_entry entry;

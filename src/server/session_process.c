@@ -12,8 +12,7 @@
  * grandchild may keep the pipe for ever: then the status goes first. */
 #define GRACE_NS (20 * CLOCK_MS)
 
-/* --- processes of this connection --------------------------------------------------------------
- */
+/* --- processes of this connection -------------------------------------------------------- */
 
 static void proc_free(struct proc *proc)
 {
@@ -105,8 +104,7 @@ void procs_free(struct session *s)
 		proc_free(container_of(e, struct proc, by_pid));
 }
 
-/* --- spawn -------------------------------------------------------------------------------------
- */
+/* --- spawn ------------------------------------------------------------------------------- */
 
 static void spawn_done(struct call *call)
 {

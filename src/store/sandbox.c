@@ -40,8 +40,7 @@ void store_sandbox_done(struct store_sandbox *rec)
 	rec->label_count = 0;
 }
 
-/* --- writing ------------------------------------------------------------------------------------
- */
+/* --- writing ----------------------------------------------------------------------------- */
 
 static int insert_record(struct store *store, const struct store_sandbox *rec)
 {
@@ -194,8 +193,7 @@ int store_sandbox_prune(struct store *store, int64_t before_ms, unsigned limit)
 	return r < 0 ? r : sqlite3_changes(store->db);
 }
 
-/* --- reading ------------------------------------------------------------------------------------
- */
+/* --- reading ----------------------------------------------------------------------------- */
 
 static int read_labels(struct store *store, struct store_sandbox *rec)
 {

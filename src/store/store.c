@@ -52,8 +52,7 @@ static const char *const sql[STMT_COUNT] = {
 		" WHERE end_reason <> 0 AND stopped_ms < ?1 ORDER BY stopped_ms LIMIT ?2)",
 };
 
-/* --- statements ---------------------------------------------------------------------------------
- */
+/* --- statements -------------------------------------------------------------------------- */
 
 int store_errno(int rc)
 {
@@ -171,8 +170,7 @@ void store_column_text(sqlite3_stmt *stmt, int column, char *ret_text, size_t si
 	ret_text[text != NULL ? len : 0] = '\0';
 }
 
-/* --- opening -------------------------------------------------------------------------------------
- */
+/* --- opening ----------------------------------------------------------------------------- */
 
 /*
  * The file is made by us for its mode; SQLite gives its log files the same one. An existing file is

@@ -37,8 +37,7 @@ int store_checkpoint(struct store *store);
  * changed nothing.
  */
 
-/* --- organisations and tokens ------------------------------------------------------------------
- */
+/* --- organisations and tokens ------------------------------------------------------------ */
 
 struct store_org {
 	int64_t id;
@@ -84,8 +83,7 @@ typedef int (*store_token_fn)(const struct store_token *token, void *data);
  * returns non-zero and returns that. fn must not change the store. */
 int store_token_list(struct store *store, int64_t org_id, store_token_fn fn, void *data);
 
-/* --- sandboxes ----------------------------------------------------------------------------------
- */
+/* --- sandboxes --------------------------------------------------------------------------- */
 
 /* The numbers of both enums are stored: append only. */
 enum store_sandbox_status { STORE_STARTING, STORE_RUNNING, STORE_STOPPED };

@@ -95,8 +95,7 @@ static void need_all_stages(void)
 		skip();
 }
 
-/* --- state folder and account -------------------------------------------------------------------
- */
+/* --- state folder and account ------------------------------------------------------------ */
 
 static void expect_folder(const char *dir, const char *name, uid_t uid, mode_t mode)
 {
