@@ -223,7 +223,7 @@ static int decode_string_list(struct json_object *json, const struct target *t, 
 	struct rpc_strings *list = value;
 	char index[24];
 	struct target entry = {.field = t->field, .place = {&t->place, index}, .issue = t->issue};
-	size_t count;
+	size_t count = 0;
 
 	int r = array_count(json, t, &count);
 	if (r < 0 || count == 0)
@@ -338,7 +338,7 @@ static int decode_objects(struct json_object *json, const struct target *t, void
 	struct rpc_objects *objects = value;
 	char index[24];
 	struct target entry = {.field = t->field, .place = {&t->place, index}, .issue = t->issue};
-	size_t count;
+	size_t count = 0;
 
 	int r = array_count(json, t, &count);
 	if (r < 0 || count == 0)
