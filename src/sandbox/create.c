@@ -20,34 +20,6 @@
 #define REFILL_BACKOFF_NS (2 * CLOCK_SEC)
 #define ID_ALPHABET "0123456789abcdefghjkmnpqrstuvwxyz"
 
-void sandbox_options_done(struct sandbox_options *o)
-{
-	for (size_t i = 0; i < o->label_count; i++) {
-		free(o->labels[i].key);
-		free(o->labels[i].value);
-	}
-	for (size_t i = 0; i < o->env.count; i++) {
-		free(o->env.items[i].key);
-		free(o->env.items[i].value);
-	}
-	free(o->env.items);
-	memset(o, 0, sizeof(*o));
-}
-
-static void copy_options(struct sandbox_options *to, const struct sandbox_options *from)
-{
-	*to = *from;
-	for (size_t i = 0; i < from->label_count; i++) {
-		to->labels[i].key = mem_strdup(from->labels[i].key);
-		to->labels[i].value = mem_strdup(from->labels[i].value);
-	}
-	to->env.items = mem_zalloc_array(from->env.count, sizeof(struct rpc_pair));
-	for (size_t i = 0; i < from->env.count; i++) {
-		to->env.items[i].key = mem_strdup(from->env.items[i].key);
-		to->env.items[i].value = mem_strdup(from->env.items[i].value);
-	}
-}
-
 static void free_create(struct sandbox_create *c)
 {
 	sandbox_options_done(&c->options);
@@ -308,7 +280,7 @@ struct sandbox_create *sandbox_create(struct sandboxes *all, int64_t org_id, con
 	c = mem_new(struct sandbox_create);
 	c->org_id = org_id;
 	snprintf(c->org_uuid, sizeof(c->org_uuid), "%s", org_uuid);
-	copy_options(&c->options, options);
+	sandbox_options_copy(&c->options, options);
 	c->fn = fn;
 	c->data = data;
 

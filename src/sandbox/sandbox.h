@@ -53,6 +53,13 @@ void sandboxes_lost(struct sandboxes *all);
 
 /* --- creating ------------------------------------------------------------------------------- */
 
+/* Something only the gate may know; the sandbox sees a placeholder for it. */
+struct sandbox_secret {
+	char *name;
+	char *value; /* wiped when freed */
+	struct rpc_strings hosts;
+};
+
 struct sandbox_options {
 	char region[4];
 	unsigned memory_mb;
@@ -61,7 +68,12 @@ struct sandbox_options {
 	struct store_label labels[5];
 	size_t label_count;
 	struct rpc_map env;
+	bool net_given;         /* else the server's default counts */
+	struct rpc_strings net; /* rules (policy/rules.h), checked; none: nothing is allowed */
+	struct sandbox_secret *secrets; /* names that are not in env */
+	size_t secret_count;
 };
+/* Wipes what is secret. Accepts a zeroed struct. */
 void sandbox_options_done(struct sandbox_options *o);
 
 struct sandbox_create;

@@ -73,6 +73,13 @@ struct sandboxes {
 	struct loop_defer stopped_defer;
 };
 
+/* options.c */
+void sandbox_strings_done(struct rpc_strings *s);
+void sandbox_strings_copy(struct rpc_strings *to, const struct rpc_strings *from);
+void sandbox_options_copy(struct sandbox_options *to, const struct sandbox_options *from);
+/* Wipes and frees the values of the secrets; the rest stays. */
+void sandbox_options_forget_values(struct sandbox_options *o);
+
 /* create.c */
 void sandbox_refill(struct sandboxes *all);
 /* The machine or its agent failed before the sandbox ran. */

@@ -21,6 +21,8 @@
 
 static void free_request(struct conn *conn)
 {
+	if (conn->head != NULL) /* tokens, secrets */
+		mem_wipe(conn->head, conn->head_len);
 	free(take_ptr(conn->head));
 	buf_done(&conn->body);
 	for (size_t i = 0; i < HTTP_PARAMS_MAX; i++)
@@ -221,6 +223,7 @@ void http_answer_upgrade(struct conn *conn, const char *sandbox_id, struct sessi
 	free_request(conn);
 	conn->state = HTTP_SESSION;
 	conn->session = session;
+	conn->stream.in.wipe = false;
 	/* The largest message, its frame header, and the start of the next one. */
 	conn->stream.in.max = (size_t)conn->server->params.config->max_message + 256 * 1024;
 	stream_resume(&conn->stream);
@@ -285,6 +288,7 @@ static bool read_head(struct conn *conn)
 	}
 	/* The buffer moves when more bytes come: the request needs bytes of its own. */
 	conn->head = mem_dup(buf_data(in), (size_t)n);
+	conn->head_len = (size_t)n;
 	(void)http1_parse_head(conn->head, (size_t)n, HTTP_HEAD_MAX, &conn->http, &reason);
 	buf_consume(in, (size_t)n);
 	conn->keep_alive = conn->http.keep_alive;
@@ -400,6 +404,8 @@ void conn_new(struct server *server, int fd)
 		free(conn);
 		return;
 	}
+	/* Secrets come in a header of the request. */
+	conn->stream.in.wipe = true;
 	list_push_back(&server->conns, &conn->node);
 	server->conn_count++;
 	loop_timer_set(server->params.loop, &conn->timer, HEAD_LIMIT_NS, on_time_limit);

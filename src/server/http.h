@@ -44,7 +44,8 @@ struct conn {
 	struct session *session; /* HTTP_SESSION */
 
 	/* the request */
-	char *head; /* copy of its bytes; http points into it */
+	char *head; /* copy of its bytes, wiped when freed; http points into it */
+	size_t head_len;
 	struct http1_request http;
 	struct http1_body_reader body_reader;
 	struct buf body;
