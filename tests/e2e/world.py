@@ -213,6 +213,31 @@ class _HttpServer(socketserver.ThreadingMixIn, http.server.HTTPServer):
         self.server_name, self.server_port = self.server_address[:2]
 
 
+def _serve_h2(world, label, sock):
+    import h2.config
+    import h2.connection
+    import h2.events
+
+    conn = h2.connection.H2Connection(h2.config.H2Configuration(client_side=False, header_encoding="utf-8"))
+    conn.initiate_connection()
+    sock.sendall(conn.data_to_send())
+    while data := sock.recv(65536):
+        for event in conn.receive_data(data):
+            if isinstance(event, h2.events.RequestReceived):
+                headers = [(str(k), str(v)) for k, v in event.headers]
+                by_name = dict(headers)
+                world.seen.append({"server": label, "method": by_name[":method"], "path": by_name[":path"],
+                                   "host": by_name[":authority"], "headers": headers, "body": b"", "peer": None})
+                value = by_name.get("authorization", "none")
+                conn.send_headers(event.stream_id, [(":status", "200"), ("x-echo", value)])
+                for i in range(0, len(value), 5):
+                    conn.send_data(event.stream_id, value[i:i + 5].encode())
+                conn.send_data(event.stream_id, b"\n", end_stream=True)
+            elif isinstance(event, h2.events.DataReceived):
+                conn.acknowledge_received_data(event.flow_controlled_length, event.stream_id)
+        sock.sendall(conn.data_to_send())
+
+
 class World:
     """All servers; use as a context manager."""
 
@@ -223,6 +248,7 @@ class World:
         self.hosts.write_text("127.0.0.1 localhost\n" + "".join(f"{a} {n}\n" for n, a in NAMES.items()))
         self.seen = []
         self.connections = []
+        self.ws_keys = []
         self._stack = contextlib.ExitStack()
 
     # --- servers ---------------------------------------------------------------------------
@@ -280,6 +306,42 @@ class World:
         self._stack.callback(listener.close)
         self._stack.callback(lambda: listener.shutdown(socket.SHUT_RDWR))
         return listener
+
+    def tls_context(self, *names, alpn=()):
+        context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+        context.load_cert_chain(self.authority.issue(*names))
+        if alpn:
+            context.set_alpn_protocols(list(alpn))
+        return context
+
+    def h2(self, name, port):
+        """A server that speaks HTTP/2 only, and sends the authorization back in a header and the body."""
+        context = self.tls_context(name, alpn=["h2"])
+
+        def handle(sock):
+            sock.settimeout(20)
+            with context.wrap_socket(sock, server_side=True) as tls:
+                _serve_h2(self, f"{name}:{port}", tls)
+
+        return self.tcp(name, port, handle)
+
+    def websocket(self, name, port):
+        """Tells the key of the handshake in one text message, in two fragments, and as binary."""
+        import websockets.sync.server
+
+        def handler(ws):
+            key = ws.request.headers.get("x-key", "")
+            self.ws_keys.append(key)
+            ws.recv()
+            ws.send("key " + key + " end")
+            ws.send(["frag " + key[:7], key[7:] + " end"])
+            ws.send(key.encode())
+            ws.recv()
+
+        server = websockets.sync.server.serve(handler, NAMES[name], port, ssl=self.tls_context(name))
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        self._stack.callback(server.shutdown)
+        return server
 
     # --- the tested server's view ----------------------------------------------------------
 
