@@ -25,14 +25,18 @@ static size_t find_beginning(
 {
 	size_t i = from;
 
-	for (; len - i > 4; i += 4) {
-		if (is_pair(set, data + i) | is_pair(set, data + i + 1) |
-			is_pair(set, data + i + 2) | is_pair(set, data + i + 3))
+	while (len - i > 1) {
+		while (len - i > 4 &&
+			!(is_pair(set, data + i) | is_pair(set, data + i + 1) |
+				is_pair(set, data + i + 2) | is_pair(set, data + i + 3)))
+			i += 4;
+		while (len - i > 1 && !is_pair(set, data + i))
+			i++;
+		if (len - i <= 1)
 			break;
-	}
-	for (; len - i > 1; i++) {
-		if (is_pair(set, data + i))
+		if (data[i] != '\\' || !set->skips[data[i + 1]])
 			return i;
+		i += 2;
 	}
 	return len - i == 1 && set->wakes[data[i]] ? i : len;
 }
