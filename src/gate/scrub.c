@@ -12,7 +12,8 @@
 #include "base/mem.h"
 #include "gate/scrub_priv.h"
 
-static bool is_pair(const struct scrub_set *set, const uint8_t *p)
+/* 0 or 1, to be joined without a jump. */
+static unsigned is_pair(const struct scrub_set *set, const uint8_t *p)
 {
 	unsigned pair = (unsigned)p[0] << 8 | p[1];
 

@@ -208,8 +208,8 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 	const uint8_t *values;
 	const uint8_t *text;
 	size_t len[2];
-	size_t start;
-	size_t end;
+	size_t start = 0;
+	size_t end = 0;
 	size_t at;
 
 	if (size < HEAD || size > SIZE_MAX_HERE)
