@@ -12,7 +12,8 @@
 #include "base/mem.h"
 #include "gate/scrub_priv.h"
 
-static bool is_pair(const struct scrub_set *set, const uint8_t *p)
+/* 0 or 1, to be joined without a jump. */
+static unsigned is_pair(const struct scrub_set *set, const uint8_t *p)
 {
 	unsigned pair = (unsigned)p[0] << 8 | p[1];
 
@@ -25,14 +26,18 @@ static size_t find_beginning(
 {
 	size_t i = from;
 
-	for (; len - i > 4; i += 4) {
-		if (is_pair(set, data + i) | is_pair(set, data + i + 1) |
-			is_pair(set, data + i + 2) | is_pair(set, data + i + 3))
+	while (len - i > 1) {
+		while (len - i > 4 &&
+			!(is_pair(set, data + i) | is_pair(set, data + i + 1) |
+				is_pair(set, data + i + 2) | is_pair(set, data + i + 3)))
+			i += 4;
+		while (len - i > 1 && !is_pair(set, data + i))
+			i++;
+		if (len - i <= 1)
 			break;
-	}
-	for (; len - i > 1; i++) {
-		if (is_pair(set, data + i))
+		if (data[i] != '\\' || !set->skips[data[i + 1]])
 			return i;
+		i += 2;
 	}
 	return len - i == 1 && set->wakes[data[i]] ? i : len;
 }

@@ -203,6 +203,25 @@ static void find_beginnings(struct scrub_set *set)
 	}
 }
 
+/* Whether c, as it stands, is nothing to the views that do not read backslashes. */
+static bool is_nothing(const struct scrub_set *set, uint8_t c)
+{
+	return !set->views[VIEW_RAW].wakes[c] && !set->views[VIEW_HEX].wakes[c] &&
+	       !set->views[VIEW_PERCENT].wakes[c];
+}
+
+static void find_skips(struct scrub_set *set)
+{
+	for (unsigned c = 0; c < 256; c++) {
+		int meaning = escape_meaning((uint8_t)c);
+
+		set->skips[c] = meaning >= 0 && is_nothing(set, '\\') &&
+				is_nothing(set, (uint8_t)c) &&
+				set->views[VIEW_JSON].heads[meaning] == 0 &&
+				set->views[VIEW_BASE64].heads[meaning] == 0;
+	}
+}
+
 struct scrub_set *scrub_set_new(const struct vault *v, uint64_t secrets)
 {
 	unsigned count = (unsigned)__builtin_popcountll(secrets);
@@ -234,6 +253,7 @@ struct scrub_set *scrub_set_new(const struct vault *v, uint64_t secrets)
 		add_secret(set, &a, secret, value, len);
 	}
 	find_beginnings(set);
+	find_skips(set);
 	return set;
 }
 
@@ -241,16 +261,10 @@ void scrub_set_free(struct scrub_set *set)
 {
 	if (set == NULL)
 		return;
-	for (enum view_kind kind = 0; kind < VIEW_COUNT; kind++) {
-		struct view_set *v = &set->views[kind];
-
-		mem_wipe(v->heads, sizeof(v->heads));
-		free(v->patterns);
-	}
-	/* They tell how each value begins. */
-	mem_wipe(set->pairs, sizeof(set->pairs));
-	mem_wipe(set->wakes, sizeof(set->wakes));
+	for (enum view_kind kind = 0; kind < VIEW_COUNT; kind++)
+		free(set->views[kind].patterns);
 	locked_free(set->texts, set->texts_size);
+	/* Its tables tell how each value begins. */
 	mem_wipe(set, sizeof(*set));
 	free(set);
 }
