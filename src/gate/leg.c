@@ -40,43 +40,28 @@ struct leg {
 	bool notified; /* close_notify has come */
 	bool reported;
 	bool abort;
-	int err; /* why it ended */
-	bool *gone;
+	int err;        /* why it ended */
+	bool dead;      /* freed inside a callback */
+	unsigned calls; /* callbacks on the stack */
 	struct loop_defer defer;
 	char text[160];
 };
 
 /* --- callbacks ------------------------------------------------------------------------------ */
 
-enum callback { CALL_OPEN, CALL_DATA, CALL_DRAIN };
-
-/* False: the owner has freed the leg. */
-static bool call(struct leg *l, enum callback which)
+/* False: the owner has freed the leg. It goes when the outermost call returns. */
+static bool call(struct leg *l, void (*fn)(struct leg *l, void *data))
 {
-	bool gone = false;
-	bool *outer = l->gone;
-
-	/* cppcheck-suppress autoVariables ; taken back below unless the leg is gone */
-	l->gone = &gone;
-	switch (which) {
-	case CALL_OPEN:
-		l->ops->on_open(l, l->data);
-		break;
-	case CALL_DATA:
-		l->ops->on_data(l, l->data);
-		break;
-	case CALL_DRAIN:
-		if (l->ops->on_drain != NULL)
-			l->ops->on_drain(l, l->data);
-		break;
-	}
-	if (gone) {
-		if (outer != NULL)
-			*outer = true;
-		return false;
-	}
-	l->gone = outer;
-	return true;
+	if (fn == NULL)
+		return true;
+	l->calls++;
+	fn(l, l->data);
+	l->calls--;
+	if (!l->dead)
+		return true;
+	if (l->calls == 0)
+		free(l);
+	return false;
 }
 
 static void on_deferred(struct loop_defer *defer);
@@ -166,7 +151,7 @@ static enum progress shake(struct leg *l, bool *ret_gone)
 		return judge(l, n);
 	l->opened = true;
 	(void)send_pending(l);
-	*ret_gone = !call(l, CALL_OPEN);
+	*ret_gone = !call(l, l->ops->on_open);
 	return PROGRESS_MADE;
 }
 
@@ -182,7 +167,7 @@ static enum progress read_plain(struct leg *l, bool *ret_gone)
 	if (ok != 1)
 		return judge(l, ok);
 	buf_commit(&l->plain, n);
-	*ret_gone = !call(l, CALL_DATA);
+	*ret_gone = !call(l, l->ops->on_data);
 	return PROGRESS_MADE;
 }
 
@@ -224,7 +209,7 @@ static void on_stream_data(struct stream *s)
 	else if (!l->opened)
 		later(l);
 	else if (!l->paused)
-		(void)call(l, CALL_DATA);
+		(void)call(l, l->ops->on_data);
 }
 
 static void on_stream_drain(struct stream *s)
@@ -232,7 +217,7 @@ static void on_stream_drain(struct stream *s)
 	struct leg *l = container_of(s, struct leg, stream);
 
 	if (!l->ended)
-		(void)call(l, CALL_DRAIN);
+		(void)call(l, l->ops->on_drain);
 }
 
 static void on_stream_close(struct stream *s, int err)
@@ -260,10 +245,11 @@ static void on_deferred(struct loop_defer *defer)
 
 	if (l->ssl == NULL && !l->opened && !l->ended) {
 		l->opened = true;
-		if (!call(l, CALL_OPEN))
+		if (!call(l, l->ops->on_open))
 			return;
 	}
-	if (!l->paused && !l->closing && l->opened && leg_in(l)->len > 0 && !call(l, CALL_DATA))
+	if (!l->paused && !l->closing && l->opened && leg_in(l)->len > 0 &&
+		!call(l, l->ops->on_data))
 		return;
 	if (l->ssl != NULL && !turn(l))
 		return;
@@ -319,10 +305,8 @@ int leg_new(struct loop *loop, int fd, const void *early, size_t early_len, SSL 
 
 void leg_free(struct leg *l)
 {
-	if (l == NULL)
+	if (l == NULL || l->dead)
 		return;
-	if (l->gone != NULL)
-		*l->gone = true;
 	if (l->abort && l->stream.fd >= 0) {
 		const struct linger now = {.l_onoff = 1};
 
@@ -331,8 +315,11 @@ void leg_free(struct leg *l)
 	stream_done(&l->stream);
 	loop_defer_cancel(&l->defer);
 	SSL_free(l->ssl);
+	l->ssl = NULL;
 	buf_done(&l->plain);
-	free(l);
+	l->dead = true;
+	if (l->calls == 0)
+		free(l);
 }
 
 void leg_set_owner(struct leg *l, const struct leg_ops *ops, void *data)

@@ -36,4 +36,5 @@ struct address_range {
 /* "10.0.0.0/8", "2001:db8::/32" or a single address. -EINVAL, also when bits behind the prefix are
  * set: what was meant is not clear then. */
 int address_range_parse(const char *text, size_t len, struct address_range *ret);
+/* "::/0" and other ranges of IPv6 that are wider than all of IPv4 have no IPv4 address. */
 bool address_range_has(const struct address_range *range, const struct address *a);

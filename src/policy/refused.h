@@ -11,9 +11,11 @@
 struct refused_range {
 	const char *range;
 	const char *why; /* "private network": completes "is refused: " */
+	bool always;     /* nobody can open it: it is no address of one host */
 };
 
-/* The table, ends with a NULL range; docs/man/warren-egress.7 shows it. */
+/* The table, ends with a NULL range; the first row that has an address says why.
+ * docs/man/warren-egress.7 shows it. */
 extern const struct refused_range refused_ranges[];
 
 /* Why a is refused (static text), or NULL. opened: ranges that the operator has opened

@@ -5,7 +5,8 @@
  *   *.example.com          names below it, not itself example.com:8000-8999 ports of a span
  *   192.0.2.1  [2001:db8::1]     that address (with optional :port or :span)
  *   192.0.2.0/24  [2001:db8::/32] addresses of a range (extension)
- *   *                      every name and address (extension; still subject to refused.h)
+ *   *                      every name and address (extension; still subject to refused.h), also
+ *                          with a port or span
  *
  * Names match connections that were made by name, addresses those that were made to a literal
  * address; neither stands for the other.
