@@ -87,17 +87,23 @@ void http2_flow_stop_new(struct http2_flow *f, uint32_t code)
 			nghttp2_session_get_last_proc_stream_id(session), code, NULL, 0);
 }
 
-static void close_both(struct http2_flow *f)
+static void close_soon(struct http2_flow *f)
 {
 	if (f->closing)
 		return;
 	f->closing = true;
 	f->no_new = true;
+	loop_timer_set(f->x.params.loop, &f->timer, HTTP2_LINGER_NS, on_timer);
+}
+
+/* A session that has been told to end resets no streams any more, so they go first. */
+static void terminate(struct http2_flow *f)
+{
+	f->terminated = true;
 	if (f->client.session != NULL)
 		(void)nghttp2_session_terminate_session(f->client.session, NGHTTP2_NO_ERROR);
 	if (f->upstream.session != NULL)
 		(void)nghttp2_session_terminate_session(f->upstream.session, NGHTTP2_NO_ERROR);
-	loop_timer_set(f->x.params.loop, &f->timer, HTTP2_LINGER_NS, on_timer);
 }
 
 /* Nobody is there to take answers: the host is told to stop. */
@@ -113,7 +119,7 @@ static void client_gone(struct http2_flow *f)
 		if (s->client_open)
 			http2_stream_client_closed(s, NGHTTP2_CANCEL);
 	}
-	close_both(f);
+	close_soon(f);
 }
 
 /* Streams whose answer is whole are still delivered. */
@@ -175,8 +181,9 @@ static bool settle(struct http2_flow *f)
 	bool changed = settle_side(&f->client);
 
 	changed = settle_side(&f->upstream) || changed;
-	if (f->no_new && !f->closing && f->stream_count == 0) {
-		close_both(f);
+	if (f->no_new && !f->terminated && f->stream_count == 0) {
+		close_soon(f);
+		terminate(f);
 		changed = true;
 	}
 	watch_idle(f);
@@ -235,7 +242,7 @@ static bool flush(struct http2_side *side)
 		put(side, batch, len);
 	if (side == &side->flow->upstream)
 		mem_wipe(batch, most);
-	return any || side->failed;
+	return any;
 }
 
 static bool advance_answers(struct http2_flow *f)

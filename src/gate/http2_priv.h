@@ -122,6 +122,7 @@ struct http2_flow {
 	struct list work; /* struct http2_stream.work: answers that may have room again */
 	bool no_new;      /* the host takes no new streams */
 	bool closing;     /* both sides are ending */
+	bool terminated;  /* their sessions have been told so */
 	bool done;
 	int err;
 	struct loop_timer timer; /* idle, or how long the ending may take */

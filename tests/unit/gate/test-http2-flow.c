@@ -299,15 +299,15 @@ static void secrets_are_put_in(void **state)
 	peer_request(
 		&w.client, REQUEST("GET", "/", {"authorization", "Bearer " PLACEHOLDER}), false);
 	peer_request(&w.client, REQUEST("GET", "/", {"authorization", basic}), false);
-	peer_request(&w.client, REQUEST("GET", "/", {"authorization", "Bearer none"}), false);
+	peer_request(&w.client, REQUEST("GET", "/", {"x-key", PLACEHOLDER}), false);
+	peer_request(&w.client, REQUEST("GET", "/", {"x-key", "none"}), false);
 	run(&w, 20);
-	assert_int_equal(w.origin.started, 3);
+	assert_int_equal(w.origin.started, 4);
 	assert_true(text_has(&at_origin(&w, 0)->head, "authorization: Bearer " SECRET "\n"));
 	assert_true(text_has(&at_origin(&w, 1)->head, want));
 	/* Never in the table of the compression. */
-	assert_true(text_has(&at_origin(&w, 0)->never, "authorization\n"));
-	assert_true(text_has(&at_origin(&w, 1)->never, "authorization\n"));
-	assert_false(text_has(&at_origin(&w, 2)->never, "authorization\n"));
+	assert_true(text_has(&at_origin(&w, 2)->never, "x-key\n"));
+	assert_false(text_has(&at_origin(&w, 3)->never, "x-key\n"));
 	assert_int_equal(w.used, 1);
 	assert_int_equal(w.stray, 0);
 }
@@ -357,7 +357,7 @@ static void echoes_are_scrubbed(void **state)
 		peer_send(o, &("a " SECRET " z")[i], 1, false);
 		run(&w, 10);
 	}
-	assert_int_equal(c->body.len, sizeof("a " SECRET " z") - 1);
+	assert_true(c->body.len >= 2 + sizeof(SECRET) - 1);
 	peer_send(o, SECRET, 8, true);
 	run_until(&w, &c->closed);
 	assert_true(text_has(&c->head, "x-echo: is *****"));
@@ -388,18 +388,20 @@ static void encoded_answers_are_decoded(void **state)
 {
 	auto_buf struct buf text;
 	auto_buf struct buf packed;
+	char length[24];
 
 	buf_init(&text, PEER_MAX);
 	buf_init(&packed, PEER_MAX);
 	while (text.len < 3 * HTTP2_WINDOW)
 		buf_append_str(&text, "some text, and then " SECRET " again; ");
 	gzip(buf_data(&text), text.len, &packed);
+	snprintf(length, sizeof(length), "%zu", packed.len);
 	struct peer_stream *c = peer_request(&w.client, REQUEST("GET", "/"), false);
 	run(&w, 20);
 	struct peer_stream *o = at_origin(&w, 0);
 	o->send_trailer = "t";
 	peer_answer(o,
-		ANSWER("200", {"content-encoding", "gzip"}, {"content-length", "999999"},
+		ANSWER("200", {"content-encoding", "gzip"}, {"content-length", length},
 			{"content-type", "text/plain"}),
 		true);
 	peer_send(o, buf_data(&packed), packed.len, true);
