@@ -71,6 +71,7 @@ static struct sandbox *make_machine(struct sandboxes *all, unsigned memory_mb)
 	sb->memory_mb = memory_mb;
 	list_init(&sb->clients);
 	list_init(&sb->oom_queries);
+	list_init(&sb->watches);
 	table_init(&sb->calls);
 	table_init(&sb->oom_verdicts);
 	list_push_back(&all->sandboxes, &sb->node);

@@ -38,6 +38,11 @@ struct sandboxes_params {
 	unsigned max_per_org;
 	unsigned pool;
 	unsigned pids_max;
+	bool egress_allow; /* what a sandbox without rules of its own may do */
+	const char *egress_private; /* comma-separated ranges; these strings are borrowed */
+	const char *http_proxy, *https_proxy, *no_proxy; /* NULL or "": none */
+	int64_t event_retention_ms;
+	unsigned max_events; /* of a sandbox */
 };
 
 struct sandboxes *sandboxes_new(const struct sandboxes_params *params);
@@ -116,6 +121,22 @@ void sandbox_end(struct sandbox *sb, enum store_end_reason reason, const char *d
  * from now. The first call for a session sandbox gives it an end beside its creator's. 0 or
  * -ERANGE when requested_ms is no future time. */
 int sandbox_extend(struct sandbox *sb, int64_t requested_ms, int64_t *ret_stop_at_ms);
+
+/* --- events --------------------------------------------------------------------------------- */
+
+/* What happens to sandboxes is in the store (store_event_list()); this tells when there is more. */
+struct sandbox_watch {
+	struct list node;
+	struct sandbox *sb; /* NULL: not watching */
+	/* Events were stored. ended: these were the last; the watch is over before the call. */
+	void (*fn)(struct sandbox_watch *watch, bool ended);
+};
+void sandbox_watch_events(struct sandbox *sb, struct sandbox_watch *watch,
+	void (*fn)(struct sandbox_watch *watch, bool ended));
+/* Safe when not watching. */
+void sandbox_watch_drop(struct sandbox_watch *watch);
+/* Stores what waits to be stored now rather than a moment later. */
+void sandbox_events_flush(struct sandboxes *all);
 
 /* --- calling the agent ------------------------------------------------------------------------ */
 

@@ -40,6 +40,10 @@ struct sandbox {
 	struct loop_timer boot_timer;
 	struct loop_defer free_later;
 
+	struct list watches;  /* struct sandbox_watch */
+	unsigned event_count; /* stored or waiting, about */
+	bool event_news;      /* some wait to be stored */
+
 	struct table oom_verdicts;
 	struct list oom_queries;
 	uint64_t oom_seen;      /* kills the kernel had counted when last read */
@@ -58,6 +62,14 @@ struct sandbox_create {
 	void *data;
 };
 
+/* Events that are not stored yet. */
+struct event_queue {
+	struct store_event *items; /* details are heap */
+	size_t count;
+	struct loop_timer timer;
+	unsigned lost; /* could not be stored */
+};
+
 struct sandboxes {
 	struct sandboxes_params params;
 	struct list sandboxes; /* every struct sandbox, in any state */
@@ -71,6 +83,7 @@ struct sandboxes {
 	struct loop_timer refill_timer;
 	struct loop_timer prune_timer;
 	struct loop_defer stopped_defer;
+	struct event_queue events;
 };
 
 /* options.c */
@@ -79,6 +92,21 @@ void sandbox_strings_copy(struct rpc_strings *to, const struct rpc_strings *from
 void sandbox_options_copy(struct sandbox_options *to, const struct sandbox_options *from);
 /* Wipes and frees the values of the secrets; the rest stays. */
 void sandbox_options_forget_values(struct sandbox_options *o);
+
+/* events.c */
+/* Queues an event. details: heap text of a JSON object, taken over. */
+void sandbox_event(struct sandbox *sb, const char *type, int64_t time_ms, char *details);
+/* The last one: stores everything and ends the watches. */
+void sandbox_event_ended(struct sandbox *sb, enum store_end_reason reason, const char *detail);
+/* How the details of an event are written: JSON text that begins with '{'. */
+void event_begin(struct buf *b);
+void event_text(struct buf *b, const char *key, const char *value); /* NULL: left out */
+void event_number(struct buf *b, const char *key, int64_t value);
+void event_list(struct buf *b, const char *key, const struct rpc_strings *values);
+/* Ends the object and returns it; b is empty afterwards. */
+char *event_finish(struct buf *b);
+/* Drops what waits, without a word. */
+void sandbox_events_done(struct sandboxes *all);
 
 /* create.c */
 void sandbox_refill(struct sandboxes *all);
