@@ -8,6 +8,7 @@
 #include "keeper/disk.h"
 #include "keeper/link.h"
 #include "keeper/loopdev.h"
+#include "keeper/netrules.h"
 #include "keeper/pool.h"
 #include "keeper/seccomp.h"
 #include "keeper/state.h"
@@ -22,6 +23,7 @@ struct keeper {
 	struct cgroup_tree cgroups;
 	struct loopdevs loops;
 	struct seccomp_filter filter; /* of machines */
+	struct netrules rules;        /* of their networks */
 	struct link link;             /* to the daemon */
 	struct pool pool;
 	struct undertaker undertaker;

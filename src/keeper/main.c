@@ -232,6 +232,7 @@ static int start(struct keeper *k, const struct options *o, const char **ret_wha
 	raise_files();
 	k->uid_base = o->uid_base;
 	seccomp_build(&k->filter, SECCOMP_SET_MACHINE);
+	netrules_build(&k->rules);
 	tree_prepare();
 	int r = stage_isolate(o->state_fd, ret_what);
 	if (r == 0)

@@ -29,7 +29,7 @@ struct slot *slot_new(struct keeper *k, uint32_t index)
 
 	s->keeper = k;
 	s->index = index;
-	s->status_fd = s->channel = s->disk = s->root = -EBADF;
+	s->status_fd = s->channel = s->disk = s->root = s->netns = -EBADF;
 	s->loop_no = -1;
 	list_init(&s->node);
 	return s;
@@ -52,6 +52,7 @@ void slot_free(struct slot *s)
 	fd_close(s->channel);
 	fd_close(s->disk);
 	fd_close(s->root);
+	fd_close(s->netns);
 	free(s);
 }
 
@@ -90,6 +91,7 @@ static void start_cleaning(struct slot *s)
 	loop_timer_cancel(&s->later);
 	close_status(s);
 	s->channel = fd_close(s->channel);
+	s->netns = fd_close(s->netns);
 	s->state = SLOT_CLEANING;
 	pid_t pid = cleaner_start(s);
 	int r = pid < 0 ? pid : loop_child_add(s->keeper->loop, &s->child, pid, -1, on_cleaned);
@@ -209,17 +211,17 @@ static void on_settle(struct loop_timer *timer)
 		settler_start(s->keeper, s->loop_no);
 }
 
-static void on_report(struct slot *s, struct init_report *report, int fd)
+static void on_report(struct slot *s, struct init_report *report, int fds[INIT_FD_COUNT])
 {
-	auto_close int root = fd;
-
 	report->what[INIT_WHAT_SIZE - 1] = '\0';
 	if (s->state != SLOT_MAKING)
 		return;
-	if (report->event == INIT_FAILED)
+	if (report->event == INIT_FAILED) {
 		fail(s, report->err < 0 ? report->err : -EIO, report->what);
-	else
-		s->root = take_fd(root);
+		return;
+	}
+	s->root = take_fd(fds[INIT_FD_ROOT]);
+	s->netns = take_fd(fds[INIT_FD_NETNS]);
 }
 
 /* The process has said all it has to say: either it has become the agent, or it has ended, which
@@ -238,22 +240,21 @@ static void on_status(struct loop_io *io, uint32_t events)
 {
 	struct slot *s = container_of(io, struct slot, status);
 	struct init_report report = {0};
-	int fd = -EBADF;
 
 	(void)events;
 	while (s->status_fd >= 0) {
-		size_t nfds = 1;
-		ssize_t n = fd_recv_msg(s->status_fd, &report, sizeof(report), &fd, &nfds);
+		int fds[INIT_FD_COUNT] = {-EBADF, -EBADF};
+		size_t nfds = INIT_FD_COUNT;
+		ssize_t n = fd_recv_msg(s->status_fd, &report, sizeof(report), fds, &nfds);
 
 		if (n == -EAGAIN)
 			return;
-		if (n == (ssize_t)sizeof(report)) {
-			on_report(s, &report, nfds == 1 ? fd : -EBADF);
-			continue;
-		}
-		if (n > 0 && nfds == 1)
-			fd_close(fd);
-		on_status_end(s);
+		if (n == (ssize_t)sizeof(report))
+			on_report(s, &report, fds);
+		else
+			on_status_end(s);
+		for (size_t i = 0; i < INIT_FD_COUNT; i++)
+			fd_close(fds[i]);
 	}
 }
 

@@ -56,6 +56,7 @@ struct slot {
 	int channel; /* the daemon's end of the agent's stream, until sent */
 	int disk;    /* the disk file */
 	int root;    /* root folder of the disk's file system: keeps it mounted, for the cleaner */
+	int netns;   /* network namespace */
 	int loop_no; /* loop device lent; -1: none */
 	struct cgroup_limits limits;
 
