@@ -38,7 +38,7 @@ struct sandboxes_params {
 	unsigned max_per_org;
 	unsigned pool;
 	unsigned pids_max;
-	bool egress_allow; /* what a sandbox without rules of its own may do */
+	bool egress_allow;          /* what a sandbox without rules of its own may do */
 	const char *egress_private; /* comma-separated ranges; these strings are borrowed */
 	const char *http_proxy, *https_proxy, *no_proxy; /* NULL or "": none */
 	int64_t event_retention_ms;
