@@ -91,6 +91,7 @@ static void free_sandbox(struct loop_defer *defer)
 	struct sandbox *sb = container_of(defer, struct sandbox, free_later);
 
 	store_sandbox_done(&sb->record);
+	network_done(sb);
 	table_done(&sb->calls);
 	free(sb);
 }
@@ -130,6 +131,7 @@ void sandbox_end(struct sandbox *sb, enum store_end_reason reason, const char *d
 			detail != NULL ? ": " : "", detail != NULL ? detail : "");
 	}
 	tell_clients(sb, reason, detail);
+	network_end(sb);
 	if (sb->recorded)
 		sandbox_event_ended(sb, reason, detail);
 	sandbox_calls_drop_all(sb);
