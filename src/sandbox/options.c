@@ -46,6 +46,7 @@ void sandbox_options_done(struct sandbox_options *o)
 	sandbox_options_forget_values(o);
 	for (size_t i = 0; i < o->secret_count; i++) {
 		free(o->secrets[i].name);
+		free(o->secrets[i].placeholder);
 		sandbox_strings_done(&o->secrets[i].hosts);
 	}
 	free(o->secrets);
@@ -69,6 +70,7 @@ void sandbox_options_copy(struct sandbox_options *to, const struct sandbox_optio
 	for (size_t i = 0; i < from->secret_count; i++) {
 		to->secrets[i].name = mem_strdup(from->secrets[i].name);
 		to->secrets[i].value = mem_strdup(from->secrets[i].value);
+		to->secrets[i].placeholder = mem_strdup(from->secrets[i].placeholder);
 		sandbox_strings_copy(&to->secrets[i].hosts, &from->secrets[i].hosts);
 	}
 }

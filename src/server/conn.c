@@ -28,6 +28,7 @@ static void free_request(struct conn *conn)
 	for (size_t i = 0; i < HTTP_PARAMS_MAX; i++)
 		free(take_ptr(conn->params[i]));
 	conn->on_abandoned = NULL;
+	conn->on_drained = NULL;
 	conn->handler_data = NULL;
 }
 
@@ -119,6 +120,26 @@ void http_answer_headers(
 void http_answer(struct conn *conn, int status, const char *json, size_t len)
 {
 	http_answer_headers(conn, status, NULL, json, len);
+}
+
+void http_begin_stream(struct conn *conn, const char *content_type)
+{
+	auto_buf struct buf b;
+
+	loop_timer_cancel(&conn->timer);
+	conn->keep_alive = false; /* the end of the connection is the end of the answer */
+	buf_init(&b, 4096);
+	put_common(conn, &b, 200);
+	(void)http1_put_header(&b, "content-type", content_type);
+	(void)http1_put_end(&b);
+	(void)stream_write(&conn->stream, buf_data(&b), b.len);
+	conn->state = HTTP_STREAMING;
+	stream_resume(&conn->stream); /* to learn of its end */
+}
+
+void http_end_stream(struct conn *conn)
+{
+	after_answer(conn);
 }
 
 static void answer_error_headers(
@@ -361,6 +382,7 @@ static void on_data(struct stream *s)
 		break;
 	case HTTP_HANDLING:
 		break;
+	case HTTP_STREAMING:
 	case HTTP_CLOSING:
 		buf_clear(&s->in);
 		break;
@@ -373,6 +395,8 @@ static void on_drain(struct stream *s)
 
 	if (conn->state == HTTP_SESSION)
 		session_on_drain(conn->session);
+	else if (conn->on_drained != NULL)
+		conn->on_drained(conn, conn->handler_data);
 }
 
 static void on_close(struct stream *s, int err)

@@ -366,6 +366,13 @@ static int start(struct daemon *d, struct error *err)
 		.max_per_org = (unsigned)d->config.max_sandboxes,
 		.pool = (unsigned)d->config.pool,
 		.pids_max = (unsigned)d->config.pids_max,
+		.egress_allow = d->config.egress_allow,
+		.egress_private = d->config.egress_private,
+		.http_proxy = d->config.egress_http_proxy,
+		.https_proxy = d->config.egress_https_proxy,
+		.no_proxy = d->config.egress_no_proxy,
+		.event_retention_ms = d->config.event_retention_ms,
+		.max_events = (unsigned)d->config.max_events,
 	});
 	d->server = server_new(
 		&(struct server_params){

@@ -34,6 +34,8 @@ static const struct route routes[] = {
 	{"DELETE", "/api/v2/sandbox(es)/{}", 0, rest_sandbox_kill},
 	{"PATCH", "/api/v3/sandbox(es)/{}", 0, rest_sandbox_extend},
 	{"PATCH", "/api/v2/sandbox(es)/{}", 0, rest_sandbox_extend},
+	{"GET", "/api/v2/sandbox(es)/{}/events", 0, rest_sandbox_events},
+	{"GET", "/api/v3/sandbox(es)/{}/events", 0, rest_sandbox_events},
 	{"POST", "/api/v3/sandbox(es)/{}/expose/{}", 0, rest_not_available},
 	{"POST", "/api/v2/sandbox(es)/{}/deploy", 0, rest_not_available},
 	{NULL, "/api/v2/volumes/**", 0, rest_not_available},
