@@ -20,6 +20,15 @@ static unsigned is_pair(const struct scrub_set *set, const uint8_t *p)
 	return set->pairs[pair / 32] >> pair % 32 & 1;
 }
 
+/* Whether idle views have to look at a pair of bytes, of which `left` are there. */
+static bool is_beginning(const struct scrub_set *set, const uint8_t *p, size_t left)
+{
+	unsigned pair = (unsigned)p[1] << 8 | p[left > 2 ? 2 : 0];
+
+	return p[0] == '%' || p[0] == '\\' || left <= 2 ||
+	       (set->thirds[pair / 32] >> pair % 32 & 1);
+}
+
 /* The first index from `from` on at which idle views have to look, or len. */
 static size_t find_beginning(
 	const struct scrub_set *set, const uint8_t *data, size_t from, size_t len)
@@ -35,9 +44,12 @@ static size_t find_beginning(
 			i++;
 		if (len - i <= 1)
 			break;
-		if (data[i] != '\\' || !set->skips[data[i + 1]])
+		if (data[i] == '\\' && set->skips[data[i + 1]])
+			i += 2;
+		else if (is_beginning(set, data + i, len - i))
 			return i;
-		i += 2;
+		else
+			i++;
 	}
 	return len - i == 1 && set->wakes[data[i]] ? i : len;
 }

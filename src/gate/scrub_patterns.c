@@ -203,6 +203,31 @@ static void find_beginnings(struct scrub_set *set)
 	}
 }
 
+/* Whether the byte c may be what p has at its place i, or the beginning of an escape of it. */
+static bool may_stand(const struct pattern *p, enum view_kind kind, unsigned i, uint8_t c)
+{
+	int symbol = symbol_of(kind, c);
+
+	return p->len <= i || symbol < 0 || is_lead(kind, c) || p->text[i] == symbol;
+}
+
+static void find_thirds(struct scrub_set *set, const struct pattern *p, enum view_kind kind)
+{
+	for (unsigned second = 0; second < 256; second++) {
+		if (!may_stand(p, kind, 1, (uint8_t)second))
+			continue;
+		for (unsigned third = 0; third < 256; third++) {
+			unsigned pair = second << 8 | third;
+
+			/* Behind the beginning of an escape may come anything. */
+			if (is_lead(kind, (uint8_t)second) ||
+				symbol_of(kind, (uint8_t)second) < 0 ||
+				may_stand(p, kind, 2, (uint8_t)third))
+				set->thirds[pair / 32] |= 1U << pair % 32;
+		}
+	}
+}
+
 /* Whether c, as it stands, is nothing to the views that do not read backslashes. */
 static bool is_nothing(const struct scrub_set *set, uint8_t c)
 {
@@ -253,6 +278,10 @@ struct scrub_set *scrub_set_new(const struct vault *v, uint64_t secrets)
 		add_secret(set, &a, secret, value, len);
 	}
 	find_beginnings(set);
+	for (enum view_kind kind = 0; kind < VIEW_COUNT; kind++) {
+		for (unsigned i = 0; i < set->views[kind].count; i++)
+			find_thirds(set, &set->views[kind].patterns[i], kind);
+	}
 	find_skips(set);
 	return set;
 }

@@ -45,6 +45,8 @@ struct scrub_set {
 	 * idle, and bytes at which it may: nearly all traffic gets no further than this. */
 	uint32_t pairs[65536 / 32];
 	bool wakes[256];
+	/* The same for the second and third byte, asked when the first pair is one. */
+	uint32_t thirds[65536 / 32];
 	/* Bytes that with a backslash in front are nothing to idle views: "\\n" is frequent. */
 	bool skips[256];
 	void *texts; /* locked: text and back of all patterns */
