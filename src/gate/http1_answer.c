@@ -112,9 +112,9 @@ static bool prepare_scrub(struct http1_flow *f, const struct http1_answer *a)
 	auto_buf struct buf list;
 	int r;
 
+	buf_init(&list, ENCODING_MAX);
 	if (!f->x.params.scrub || empty)
 		return true;
-	buf_init(&list, ENCODING_MAX);
 	r = join_encodings(a, &list);
 	if (r == 0)
 		r = decode_new((char *)buf_data(&list), list.len, &f->decode);

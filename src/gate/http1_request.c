@@ -93,9 +93,9 @@ static int put_line(struct http1_flow *f, const struct http1_request *req, struc
 	const struct exchange_params *p = &f->x.params;
 	auto_buf struct buf target;
 
+	buf_init(&target, HTTP1_HEAD_OUT_MAX);
 	if (!p->absolute_form)
 		return http1_put_request_line(out, req->method, req->target);
-	buf_init(&target, HTTP1_HEAD_OUT_MAX);
 	if (buf_append_str(&target, "http://") < 0 || exchange_put_authority(p, &target) < 0)
 		return -ENOBUFS;
 	/* "*" is written as no path at all. */
