@@ -6,6 +6,7 @@
 
 #include "keeper/cgroup.h"
 #include "keeper/disk.h"
+#include "keeper/gates.h"
 #include "keeper/link.h"
 #include "keeper/loopdev.h"
 #include "keeper/netrules.h"
@@ -26,6 +27,8 @@ struct keeper {
 	struct netrules rules;        /* of their networks */
 	struct link link;             /* to the daemon */
 	struct pool pool;
+	struct gates gates;
+	int netns; /* the keeper's own network namespace */
 	struct undertaker undertaker;
 	struct loop_timer patience; /* bounds the end */
 	bool greeted;

@@ -32,6 +32,7 @@ struct slot *slot_new(struct keeper *k, uint32_t index)
 	s->status_fd = s->channel = s->disk = s->root = s->netns = -EBADF;
 	s->loop_no = -1;
 	list_init(&s->node);
+	slot_gate_init(&s->gate);
 	return s;
 }
 
@@ -46,6 +47,7 @@ void slot_free(struct slot *s)
 	if (s == NULL)
 		return;
 	close_status(s);
+	slot_gate_done(&s->gate);
 	loop_child_del(&s->child);
 	loop_timer_cancel(&s->later);
 	list_del(&s->node);
@@ -70,6 +72,19 @@ static void clean_later(struct slot *s)
 	loop_timer_set(s->keeper->loop, &s->later, CLEAN_RETRY_NS, on_retry);
 }
 
+static void finish(struct slot *s)
+{
+	if (s->state != SLOT_CLEANING || !s->cleaned || !slot_gate_gone(&s->gate))
+		return;
+	s->state = SLOT_FREE;
+	pool_on_free(&s->keeper->pool, s);
+}
+
+void slot_on_gate_gone(struct slot *s)
+{
+	finish(s);
+}
+
 static void on_cleaned(struct loop_child *child, int status)
 {
 	struct slot *s = container_of(child, struct slot, child);
@@ -82,8 +97,8 @@ static void on_cleaned(struct loop_child *child, int status)
 	if (s->loop_no >= 0)
 		loopdev_return(&s->keeper->loops, s->loop_no);
 	s->loop_no = -1;
-	s->state = SLOT_FREE;
-	pool_on_free(&s->keeper->pool, s);
+	s->cleaned = true;
+	finish(s);
 }
 
 static void start_cleaning(struct slot *s)
@@ -92,6 +107,7 @@ static void start_cleaning(struct slot *s)
 	close_status(s);
 	s->channel = fd_close(s->channel);
 	s->netns = fd_close(s->netns);
+	s->cleaned = false;
 	s->state = SLOT_CLEANING;
 	pid_t pid = cleaner_start(s);
 	int r = pid < 0 ? pid : loop_child_add(s->keeper->loop, &s->child, pid, -1, on_cleaned);
@@ -154,6 +170,7 @@ static void on_init_end(struct loop_child *child, int status)
 	s->reaped = true;
 	if (s->status_fd >= 0)
 		on_status(&s->status, EPOLLIN);
+	slot_gate_end(&s->gate);
 	switch (s->state) {
 	case SLOT_RUNNING:
 		s->state = SLOT_EXITED;
@@ -181,6 +198,7 @@ void slot_destroy(struct slot *s, const struct slot_ask *ask)
 	if (ask != NULL)
 		s->destroy = *ask;
 	list_del(&s->node);
+	slot_gate_end(&s->gate);
 	switch (s->state) {
 	case SLOT_MAKING:
 	case SLOT_READY:

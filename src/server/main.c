@@ -158,9 +158,13 @@ static int start_keeper(struct daemon *d, struct error *err)
 {
 	auto_free char *keeper = program_path("warren-keeper");
 	auto_free char *agent = program_path("warren-agent");
+	auto_free char *gate = program_path("warren-gate");
+	auto_free char *resolver = program_path("warren-resolver");
 	struct keeper_spawn_params params = {
 		.program = keeper,
 		.agent = agent,
+		.gate = gate,
+		.resolver = resolver,
 		.state_fd = d->state_fd,
 		.image_dir = d->config.image_dir,
 	};

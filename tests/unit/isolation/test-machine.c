@@ -484,6 +484,8 @@ static void test_start_fails_with_reason(void **state)
 	struct keeper_spawn_params params = {
 		.program = KEEPER_PROGRAM,
 		.agent = "/nonexistent/agent",
+		.gate = STUB_MOTHER,
+		.resolver = STUB_MOTHER,
 		.image_dir = "/nonexistent",
 		.state_fd = dir,
 		.log_level = "error",
@@ -515,6 +517,8 @@ static void test_no_image(void **state)
 	struct keeper_spawn_params params = {
 		.program = KEEPER_PROGRAM,
 		.agent = STUB_AGENT,
+		.gate = STUB_MOTHER,
+		.resolver = STUB_MOTHER,
 		.image_dir = h.state,
 		.state_fd = dir,
 		.log_level = "error",
