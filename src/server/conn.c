@@ -184,6 +184,7 @@ void http_answer_failure(struct conn *conn, const struct error *err)
 		{-E2BIG, 400, "MALFORMED_REQUEST"},
 		{-ENOENT, 404, "NOT_FOUND"},
 		{-EOPNOTSUPP, 501, "FEATURE_NOT_AVAILABLE"},
+		{-EBUSY, 409, "BUSY"},
 		{-EDQUOT, 429, "TOO_MANY_SANDBOXES"},
 		{-ESHUTDOWN, 503, "SHUTTING_DOWN"},
 	};

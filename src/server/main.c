@@ -167,6 +167,8 @@ static int start_keeper(struct daemon *d, struct error *err)
 		.resolver = resolver,
 		.state_fd = d->state_fd,
 		.image_dir = d->config.image_dir,
+		.host_ca = d->config.host_ca,
+		.extra_ca = d->config.extra_ca[0] != '\0' ? d->config.extra_ca : NULL,
 	};
 	int r = keeper_spawn(&params, &d->keeper_sock, &d->keeper_pid);
 
