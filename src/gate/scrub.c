@@ -12,11 +12,21 @@
 #include "base/mem.h"
 #include "gate/scrub_priv.h"
 
-static bool is_pair(const struct scrub_set *set, const uint8_t *p)
+/* 0 or 1, to be joined without a jump. */
+static unsigned is_pair(const struct scrub_set *set, const uint8_t *p)
 {
 	unsigned pair = (unsigned)p[0] << 8 | p[1];
 
 	return set->pairs[pair / 32] >> pair % 32 & 1;
+}
+
+/* Whether idle views have to look at a pair of bytes, of which `left` are there. */
+static bool is_beginning(const struct scrub_set *set, const uint8_t *p, size_t left)
+{
+	unsigned pair = (unsigned)p[1] << 8 | p[left > 2 ? 2 : 0];
+
+	return p[0] == '%' || p[0] == '\\' || left <= 2 ||
+	       (set->thirds[pair / 32] >> pair % 32 & 1);
 }
 
 /* The first index from `from` on at which idle views have to look, or len. */
@@ -25,14 +35,21 @@ static size_t find_beginning(
 {
 	size_t i = from;
 
-	for (; len - i > 4; i += 4) {
-		if (is_pair(set, data + i) | is_pair(set, data + i + 1) |
-			is_pair(set, data + i + 2) | is_pair(set, data + i + 3))
+	while (len - i > 1) {
+		while (len - i > 4 &&
+			!(is_pair(set, data + i) | is_pair(set, data + i + 1) |
+				is_pair(set, data + i + 2) | is_pair(set, data + i + 3)))
+			i += 4;
+		while (len - i > 1 && !is_pair(set, data + i))
+			i++;
+		if (len - i <= 1)
 			break;
-	}
-	for (; len - i > 1; i++) {
-		if (is_pair(set, data + i))
+		if (data[i] == '\\' && set->skips[data[i + 1]])
+			i += 2;
+		else if (is_beginning(set, data + i, len - i))
 			return i;
+		else
+			i++;
 	}
 	return len - i == 1 && set->wakes[data[i]] ? i : len;
 }

@@ -203,6 +203,50 @@ static void find_beginnings(struct scrub_set *set)
 	}
 }
 
+/* Whether the byte c may be what p has at its place i, or the beginning of an escape of it. */
+static bool may_stand(const struct pattern *p, enum view_kind kind, unsigned i, uint8_t c)
+{
+	int symbol = symbol_of(kind, c);
+
+	return p->len <= i || symbol < 0 || is_lead(kind, c) || p->text[i] == symbol;
+}
+
+static void find_thirds(struct scrub_set *set, const struct pattern *p, enum view_kind kind)
+{
+	for (unsigned second = 0; second < 256; second++) {
+		if (!may_stand(p, kind, 1, (uint8_t)second))
+			continue;
+		for (unsigned third = 0; third < 256; third++) {
+			unsigned pair = second << 8 | third;
+
+			/* Behind the beginning of an escape may come anything. */
+			if (is_lead(kind, (uint8_t)second) ||
+				symbol_of(kind, (uint8_t)second) < 0 ||
+				may_stand(p, kind, 2, (uint8_t)third))
+				set->thirds[pair / 32] |= 1U << pair % 32;
+		}
+	}
+}
+
+/* Whether c, as it stands, is nothing to the views that do not read backslashes. */
+static bool is_nothing(const struct scrub_set *set, uint8_t c)
+{
+	return !set->views[VIEW_RAW].wakes[c] && !set->views[VIEW_HEX].wakes[c] &&
+	       !set->views[VIEW_PERCENT].wakes[c];
+}
+
+static void find_skips(struct scrub_set *set)
+{
+	for (unsigned c = 0; c < 256; c++) {
+		int meaning = escape_meaning((uint8_t)c);
+
+		set->skips[c] = meaning >= 0 && is_nothing(set, '\\') &&
+				is_nothing(set, (uint8_t)c) &&
+				set->views[VIEW_JSON].heads[meaning] == 0 &&
+				set->views[VIEW_BASE64].heads[meaning] == 0;
+	}
+}
+
 struct scrub_set *scrub_set_new(const struct vault *v, uint64_t secrets)
 {
 	unsigned count = (unsigned)__builtin_popcountll(secrets);
@@ -234,6 +278,11 @@ struct scrub_set *scrub_set_new(const struct vault *v, uint64_t secrets)
 		add_secret(set, &a, secret, value, len);
 	}
 	find_beginnings(set);
+	for (enum view_kind kind = 0; kind < VIEW_COUNT; kind++) {
+		for (unsigned i = 0; i < set->views[kind].count; i++)
+			find_thirds(set, &set->views[kind].patterns[i], kind);
+	}
+	find_skips(set);
 	return set;
 }
 
@@ -241,16 +290,10 @@ void scrub_set_free(struct scrub_set *set)
 {
 	if (set == NULL)
 		return;
-	for (enum view_kind kind = 0; kind < VIEW_COUNT; kind++) {
-		struct view_set *v = &set->views[kind];
-
-		mem_wipe(v->heads, sizeof(v->heads));
-		free(v->patterns);
-	}
-	/* They tell how each value begins. */
-	mem_wipe(set->pairs, sizeof(set->pairs));
-	mem_wipe(set->wakes, sizeof(set->wakes));
+	for (enum view_kind kind = 0; kind < VIEW_COUNT; kind++)
+		free(set->views[kind].patterns);
 	locked_free(set->texts, set->texts_size);
+	/* Its tables tell how each value begins. */
 	mem_wipe(set, sizeof(*set));
 	free(set);
 }

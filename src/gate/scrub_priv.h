@@ -45,6 +45,10 @@ struct scrub_set {
 	 * idle, and bytes at which it may: nearly all traffic gets no further than this. */
 	uint32_t pairs[65536 / 32];
 	bool wakes[256];
+	/* The same for the second and third byte, asked when the first pair is one. */
+	uint32_t thirds[65536 / 32];
+	/* Bytes that with a backslash in front are nothing to idle views: "\\n" is frequent. */
+	bool skips[256];
 	void *texts; /* locked: text and back of all patterns */
 	size_t texts_size;
 };
@@ -84,6 +88,8 @@ static inline bool view_busy(const struct view *v)
 	return v->active_count > 0 || v->escape_len > 0;
 }
 
+/* What a backslash and c stand for in JSON when that is all of the escape, or -1. */
+int escape_meaning(uint8_t c);
 /* Takes the byte c, which stood at work[at], into one view. */
 void view_byte(struct scrub *s, enum view_kind kind, uint8_t c, size_t at);
 /* The stream ends behind work[len - 1]: what looked like an escape was none. */

@@ -210,11 +210,18 @@ static struct symbols read_unicode(const uint8_t *e, unsigned len)
 	return utf8(0x10000 + (((unsigned)high & 0x3ff) << 10 | ((unsigned)low & 0x3ff)), 12);
 }
 
-static struct symbols read_backslash(const uint8_t *e, unsigned len)
+int escape_meaning(uint8_t c)
 {
 	static const char letters[] = "\"\\/'bfnrt";
 	static const char meanings[] = "\"\\/'\b\f\n\r\t";
-	const char *found;
+	const char *found = memchr(letters, c, sizeof(letters) - 1);
+
+	return found != NULL ? meanings[found - letters] : -1;
+}
+
+static struct symbols read_backslash(const uint8_t *e, unsigned len)
+{
+	int meaning;
 
 	if (len < 2)
 		return unclear();
@@ -223,8 +230,8 @@ static struct symbols read_backslash(const uint8_t *e, unsigned len)
 	/* Not JSON, but what languages print. */
 	if (e[1] == 'x')
 		return read_byte(e, len, 2);
-	found = memchr(letters, e[1], sizeof(letters) - 1);
-	return found != NULL ? one((uint8_t)meanings[found - letters], 2) : none(e);
+	meaning = escape_meaning(e[1]);
+	return meaning >= 0 ? one((unsigned)meaning, 2) : none(e);
 }
 
 static struct symbols read_escape(enum view_kind kind, const uint8_t *e, unsigned len)

@@ -10,6 +10,7 @@
 #include "base/fd.h"
 #include "base/mem.h"
 #include "guest/dispatch.h"
+#include "guest/identity.h"
 #include "guest/process.h"
 #include "guest/stdio.h"
 #include "rpc/pack.h"
@@ -31,6 +32,7 @@ struct late {
 void agent_config_default(struct agent_config *config)
 {
 	*config = (struct agent_config){
+		.root = "",
 		.oom_score_adj = 500,
 		.oom_fd = -EBADF,
 		.requests_max = 4096,
@@ -298,6 +300,19 @@ const int *agent_relay(struct agent *agent)
 	return agent->relay;
 }
 
+/* --- files of the system --------------------------------------------------------------------- */
+
+int agent_system_files(struct agent *agent)
+{
+	return agent->config.become ? identity_root_files() : 0;
+}
+
+void agent_user_files(struct agent *agent)
+{
+	if (agent->config.become)
+		identity_user_files(agent->config.uid, agent->config.gid);
+}
+
 /* --- start and end ---------------------------------------------------------------------------- */
 
 int agent_init(struct agent *agent, struct loop *loop, int fd, const struct agent_config *config)
@@ -348,6 +363,7 @@ void agent_done(struct agent *agent)
 	loop_timer_cancel(&agent->reap_again);
 	channel_done(&agent->channel);
 	environment_done(&agent->env);
+	trust_done(&agent->trust);
 	table_done(&agent->requests);
 	table_done(&agent->processes);
 	agent->null_fd = fd_close(agent->null_fd);

@@ -19,12 +19,14 @@
 #include "base/table.h"
 #include "guest/environment.h"
 #include "guest/oom_score.h"
+#include "guest/trust.h"
 #include "loop/loop.h"
 #include "rpc/methods.h"
 #include "wire/channel.h"
 
 struct agent_config {
 	const char *home; /* default working folder; absolute, borrowed */
+	const char *root; /* in front of the paths of system files: "", or a folder of a test */
 	uid_t uid;        /* the user, when become is set */
 	gid_t gid;
 	bool become;            /* children change to uid and gid */
@@ -47,6 +49,7 @@ struct agent {
 	struct channel channel;
 	struct environment env;
 	struct oom_score oom_score;
+	struct trust trust;
 	int null_fd;
 	int relay[2]; /* see agent_relay(); -EBADF: not made */
 
@@ -103,6 +106,11 @@ void request_close(struct request *req);
 /* A pipe that is empty and nobody else's, for moving bytes from one descriptor to another; NULL
  * when there are no descriptors left. Whoever puts bytes in takes them out at once. */
 const int *agent_relay(struct agent *agent);
+
+/* Between these two the agent's files are root's: for files of the system that it keeps, and for no
+ * path that a client named. The second belongs to the first also when that failed. */
+int agent_system_files(struct agent *agent);
+void agent_user_files(struct agent *agent);
 
 /* --- answers ---------------------------------------------------------------------------------- */
 

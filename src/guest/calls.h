@@ -23,3 +23,5 @@ void call_remove(struct agent *agent, uint32_t id, struct rpc_remove *params);
 void call_stat(struct agent *agent, uint32_t id, struct rpc_path *params);
 void call_lstat(struct agent *agent, uint32_t id, struct rpc_path *params);
 void call_symlink(struct agent *agent, uint32_t id, struct rpc_symlink *params);
+void call_trust(struct agent *agent, uint32_t id, struct rpc_trust *params);
+void call_denial(struct agent *agent, uint32_t id, struct rpc_denial *params);

@@ -50,6 +50,7 @@ void call_configure(struct agent *agent, uint32_t id, struct rpc_configure *para
 		fail_variable(agent, id, r, "configure", "env");
 		return;
 	}
+	trust_add_environment(&agent->trust, &env);
 	environment_clear(&agent->env);
 	(void)environment_add(&agent->env, &env); /* what fitted there fits here */
 	environment_done(&env);

@@ -20,6 +20,8 @@ union params {
 	struct rpc_mkdir mkdir;
 	struct rpc_remove remove;
 	struct rpc_symlink symlink;
+	struct rpc_trust trust;
+	struct rpc_denial denial;
 };
 
 typedef void (*call_fn)(struct agent *agent, uint32_t id, union params *params);
@@ -45,6 +47,8 @@ CALL(remove, remove)
 CALL(stat, path)
 CALL(lstat, path)
 CALL(symlink, symlink)
+CALL(trust, trust)
+CALL(denial, denial)
 
 static void run_env_to_object(struct agent *agent, uint32_t id, union params *params)
 {
@@ -71,6 +75,8 @@ static const call_fn calls[RPC_METHOD_COUNT] = {
 	[RPC_STAT] = run_stat,
 	[RPC_LSTAT] = run_lstat,
 	[RPC_SYMLINK] = run_symlink,
+	[RPC_TRUST] = run_trust,
+	[RPC_DENIAL] = run_denial,
 };
 
 void dispatch_request(

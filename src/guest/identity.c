@@ -104,17 +104,25 @@ static int assume_groups(const char *user, gid_t gid, const char *group_file)
 	return setgroups(count, groups) < 0 ? -errno : 0;
 }
 
+/* These two do not report failure; an impossible id gives back the present one. */
+static int set_file_ids(uid_t uid, gid_t gid)
+{
+	setfsgid(gid);
+	setfsuid(uid);
+	if ((gid_t)setfsgid((gid_t)-1) != gid || (uid_t)setfsuid((uid_t)-1) != uid)
+		return -EPERM;
+	return 0;
+}
+
 int identity_assume(const char *user, uid_t uid, gid_t gid, const char *group_file)
 {
 	int r = assume_groups(user, gid, group_file);
 
 	if (r < 0)
 		return r;
-	/* These two do not report failure; an impossible id gives back the present one. */
-	setfsgid(gid);
-	setfsuid(uid);
-	if ((gid_t)setfsgid((gid_t)-1) != gid || (uid_t)setfsuid((uid_t)-1) != uid)
-		return -EPERM;
+	r = set_file_ids(uid, gid);
+	if (r < 0)
+		return r;
 	r = identity_lower();
 	return r < 0 ? r : privilege_not_dumpable();
 }
@@ -151,4 +159,17 @@ int identity_raise(void)
 int identity_lower(void)
 {
 	return set_caps(CAPS_ALWAYS);
+}
+
+int identity_root_files(void)
+{
+	return set_file_ids(0, 0);
+}
+
+/* A change of this identity can make a process dumpable, by a setting of the machine. */
+void identity_user_files(uid_t uid, gid_t gid)
+{
+	/* An agent that opens what clients name as root must not go on. */
+	if (set_file_ids(uid, gid) < 0 || privilege_not_dumpable() < 0)
+		abort();
 }

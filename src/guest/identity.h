@@ -17,3 +17,7 @@ int identity_assume(const char *user, uid_t uid, gid_t gid, const char *group_fi
 /* Host name and clock may be set only between these two. 0 or negative errno. */
 int identity_raise(void);
 int identity_lower(void);
+/* Files are opened and made as root only between these two: for those of the system that the agent
+ * keeps. Without rights over files: what root owns or may write, and nothing else. */
+int identity_root_files(void);
+void identity_user_files(uid_t uid, gid_t gid);

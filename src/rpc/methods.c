@@ -192,6 +192,15 @@ RPC_SCHEMA(rpc_file_info_schema, struct rpc_file_info,
 RPC_SCHEMA(rpc_abort_schema, struct rpc_abort,
 	INT(rpc_abort, abort_id, "abortId", 0, RPC_STREAM_ID_MAX, .flags = RPC_REQUIRED));
 
+RPC_SCHEMA(rpc_trust_schema, struct rpc_trust,
+	STRING(rpc_trust, ca_pem, "caPem", RPC_CA_MAX, .flags = RPC_INTERNAL | RPC_NOT_EMPTY),
+	STRING(rpc_trust, ca_hash, "caHash", RPC_CA_HASH_MAX,
+		.flags = RPC_INTERNAL | RPC_NOT_EMPTY));
+
+RPC_SCHEMA(rpc_denial_schema, struct rpc_denial,
+	STRING(rpc_denial, line, "line", RPC_DENIAL_MAX,
+		.flags = RPC_INTERNAL | RPC_REQUIRED | RPC_NOT_EMPTY));
+
 RPC_SCHEMA(rpc_failure_schema, struct rpc_failure,
 	INT(rpc_failure, err, "err", 0, 4095),
 	STRING(rpc_failure, context, "context", RPC_CONTEXT_MAX),
@@ -228,7 +237,9 @@ RPC_SCHEMA(rpc_failure_schema, struct rpc_failure,
 	X(STAT, "stat", CALL, &rpc_path_schema, &rpc_file_info_schema, NULL) \
 	X(LSTAT, "lstat", CALL, &rpc_path_schema, &rpc_file_info_schema, NULL) \
 	X(SYMLINK, "symlink", CALL | RPC_VOID, &rpc_symlink_schema, NULL, "file.symlink") \
-	X(ABORT, "abort", RPC_CLIENT | RPC_VOID, &rpc_abort_schema, NULL, NULL)
+	X(ABORT, "abort", RPC_CLIENT | RPC_VOID, &rpc_abort_schema, NULL, NULL) \
+	X(TRUST, "trust", RPC_AGENT | RPC_VOID, &rpc_trust_schema, NULL, NULL) \
+	X(DENIAL, "denial", RPC_AGENT | RPC_VOID, &rpc_denial_schema, NULL, NULL)
 
 #define ROW_NUMBER(method, ...) ROW_##method,
 #define ROW_IN_ORDER(method, ...) \
@@ -268,7 +279,8 @@ static const enum rpc_method_id by_name[] = {
 	RPC_WRITE_FILE,
 	RPC_WRITE_TEXT_FILE,
 };
-_Static_assert(array_len(by_name) == RPC_METHOD_COUNT - 2, "all but configure");
+_Static_assert(
+	array_len(by_name) == RPC_METHOD_COUNT - 1 - 3, "all but configure, trust and denial");
 
 const struct rpc_method *rpc_method_by_id(unsigned id)
 {

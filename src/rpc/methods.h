@@ -31,6 +31,8 @@ enum rpc_method_id {
 	RPC_LSTAT,
 	RPC_SYMLINK,
 	RPC_ABORT, /* answered by the daemon */
+	RPC_TRUST, /* daemon to agent only, as the next */
+	RPC_DENIAL,
 	RPC_METHOD_COUNT
 };
 
@@ -68,6 +70,9 @@ const struct rpc_method *rpc_method_by_id(unsigned id);
 #define RPC_HOSTNAME_MAX 64
 #define RPC_CONTEXT_MAX 16384 /* of a failure; cut before packing */
 #define RPC_CLASS_MAX 64
+#define RPC_CA_MAX 16384 /* the certificate of a sandbox's own authority, as PEM */
+#define RPC_CA_HASH_MAX 8
+#define RPC_DENIAL_MAX 2048
 
 /* configure: environment of the sandbox, set before anything runs. */
 struct rpc_configure {
@@ -236,6 +241,21 @@ struct rpc_abort {
 	int64_t abort_id;
 };
 extern const struct rpc_schema rpc_abort_schema;
+
+/* trust: whom the sandbox's programs are to believe, besides what its image says: the authorities
+ * of the host (which the keeper has placed in the sandbox) and, when the sandbox has secrets, its
+ * own. Before or after configure; may come again, and then replaces what the one before it did. */
+struct rpc_trust {
+	char *ca_pem;  /* NULL: the sandbox has no authority of its own */
+	char *ca_hash; /* eight hex digits, as OpenSSL names files; NULL without ca_pem */
+};
+extern const struct rpc_schema rpc_trust_schema;
+
+/* denial: one connection or request that the gate refused, for the sandbox to read. */
+struct rpc_denial {
+	char *line; /* JSON, without the newline */
+};
+extern const struct rpc_schema rpc_denial_schema;
 
 /* What went wrong in the guest: payload of a failed response and of a stream reset. */
 struct rpc_failure {

@@ -30,8 +30,8 @@ static void test_every_client_method_is_found_by_name(void **state)
 static void test_unknown_names(void **state)
 {
 	static const char *const names[] = {"", "a", "abor", "abort2", "Spawn", "spawn ",
-		"spawnDeno", "zzz", "configure", "stat\xff", "readFil", "readFilf",
-		"writeTextFiles"};
+		"spawnDeno", "zzz", "configure", "trust", "denial", "stat\xff", "readFil",
+		"readFilf", "writeTextFiles"};
 
 	for (size_t i = 0; i < array_len(names); i++)
 		assert_null(rpc_method_by_name(names[i], strlen(names[i])));
@@ -47,7 +47,7 @@ static void test_numbers_are_fixed(void **state)
 	static const char *const names[] = {NULL, "configure", "spawn", "processWait",
 		"processKill", "envGet", "envSet", "envDelete", "envToObject", "readFile",
 		"readTextFile", "writeFile", "writeTextFile", "readDir", "mkdir", "remove", "stat",
-		"lstat", "symlink", "abort"};
+		"lstat", "symlink", "abort", "trust", "denial"};
 
 	assert_int_equal(array_len(names), RPC_METHOD_COUNT);
 	for (unsigned id = 1; id < RPC_METHOD_COUNT; id++)
