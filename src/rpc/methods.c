@@ -192,9 +192,8 @@ RPC_SCHEMA(rpc_file_info_schema, struct rpc_file_info,
 RPC_SCHEMA(rpc_abort_schema, struct rpc_abort,
 	INT(rpc_abort, abort_id, "abortId", 0, RPC_STREAM_ID_MAX, .flags = RPC_REQUIRED));
 
-static const char *const redirect_names[] = {"follow", "manual", "error", NULL};
-_Static_assert(RPC_REDIRECT_FOLLOW == 0 && RPC_REDIRECT_MANUAL == 1 && RPC_REDIRECT_ERROR == 2,
-	"order of redirect_names");
+static const char *const redirect_names[] = {"follow", "manual", NULL};
+_Static_assert(RPC_REDIRECT_FOLLOW == 0 && RPC_REDIRECT_MANUAL == 1, "order of redirect_names");
 
 #define HEADERS(structure) \
 	FIELD(structure, headers, "headers", .type = RPC_PAIRS, .max = RPC_STRING_MAX, \

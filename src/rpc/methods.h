@@ -246,7 +246,7 @@ struct rpc_abort {
 };
 extern const struct rpc_schema rpc_abort_schema;
 
-enum rpc_redirect { RPC_REDIRECT_FOLLOW, RPC_REDIRECT_MANUAL, RPC_REDIRECT_ERROR };
+enum rpc_redirect { RPC_REDIRECT_FOLLOW, RPC_REDIRECT_MANUAL };
 
 struct rpc_fetch {
 	char *url;
