@@ -20,6 +20,7 @@
 #include <sys/stat.h>
 #include <sys/syscall.h>
 #include <sys/wait.h>
+#include <time.h>
 #include <unistd.h>
 
 #include "base/buf.h"
@@ -134,10 +135,16 @@ static size_t queries(const char *prefix, unsigned type)
 
 static void await_queries(const char *prefix, size_t count)
 {
+	struct timespec end;
+	int r = 0;
+
+	clock_gettime(CLOCK_REALTIME, &end);
+	end.tv_sec += WAIT_MS / 1000;
 	pthread_mutex_lock(&server.lock);
-	while (count_queries(prefix, DNS_A) < count)
-		pthread_cond_wait(&server.asked, &server.lock);
+	while (count_queries(prefix, DNS_A) < count && r == 0)
+		r = pthread_cond_timedwait(&server.asked, &server.lock, &end);
 	pthread_mutex_unlock(&server.lock);
+	assert_int_equal(r, 0);
 }
 
 /* --- the world -------------------------------------------------------------------------------- */
