@@ -7,7 +7,7 @@ static struct world w;
 
 static int set_up(void **state)
 {
-	world_init(&w, false);
+	world_init(&w, &(const struct world_options){0});
 	return 0;
 }
 
@@ -168,6 +168,33 @@ static void header_fields_count_for_themselves(void **state)
 	assert_true(text_has(&c->head, ":status: 400\n"));
 }
 
+/* Placeholders are shorter than values can be. */
+static void header_lists_with_secrets_are_bounded(void **state)
+{
+	auto_free char *secret = long_value(VAULT_VALUE_MAX);
+	static struct field fields[FIELDS_HERE];
+	size_t n = 0;
+
+	world_done(&w);
+	world_init(&w, &(const struct world_options){.secret = secret});
+	fields[n++] = (struct field){":method", "GET"};
+	fields[n++] = (struct field){":scheme", "https"};
+	fields[n++] = (struct field){":authority", HOST};
+	fields[n++] = (struct field){":path", "/"};
+	while (n < 4 + HTTP2_FIELDS_SENT_MAX / VAULT_VALUE_MAX - 1)
+		fields[n++] = (struct field){"x-key", PLACEHOLDER};
+	peer_request(&w.client, fields, false);
+	run(&w, 50);
+	assert_int_equal(w.origin.started, 1);
+	assert_true(at_origin(&w, 0)->head.len > HTTP2_FIELDS_SENT_MAX - 2 * VAULT_VALUE_MAX);
+	fields[n++] = (struct field){"x-key", PLACEHOLDER};
+	struct peer_stream *c = peer_request(&w.client, fields, false);
+	run_until(&w, &c->closed);
+	assert_true(text_has(&c->head, ":status: 400\n"));
+	assert_int_equal(w.why, EXCHANGE_MALFORMED);
+	assert_int_equal(w.origin.started, 1);
+}
+
 static void continuations_are_bounded(void **state)
 {
 	uint8_t block[512];
@@ -288,7 +315,7 @@ static void unread_resets_are_bounded(void **state)
 	size_t len = raw_block(REQUEST("GET", "/"), block, sizeof(block));
 
 	world_done(&w);
-	world_init(&w, true);
+	world_init(&w, &(const struct world_options){.deaf = true});
 	const nghttp2_settings_entry wide = {NGHTTP2_SETTINGS_INITIAL_WINDOW_SIZE, 1 << 30};
 	nghttp2_submit_settings(w.client.session, NGHTTP2_FLAG_NONE, &wide, 1);
 	nghttp2_session_set_local_window_size(w.client.session, NGHTTP2_FLAG_NONE, 0, 1 << 30);
@@ -441,6 +468,7 @@ int main(void)
 		TEST(held_streams_are_bounded),
 		TEST(header_lists_are_bounded),
 		TEST(header_fields_count_for_themselves),
+		TEST(header_lists_with_secrets_are_bounded),
 		TEST(continuations_are_bounded),
 		TEST(rapid_resets_end_the_connection),
 		TEST(provoked_resets_end_the_connection),
