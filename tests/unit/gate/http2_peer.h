@@ -258,6 +258,7 @@ static void peer_init(struct peer *p, struct loop *loop, int fd, bool server)
 	/* A hostile or careless peer checks nothing. */
 	nghttp2_option_set_no_http_messaging(opt, 1);
 	nghttp2_option_set_max_send_header_block_length(opt, PEER_MAX);
+	nghttp2_option_set_max_continuations(opt, 1000);
 	nghttp2_option_set_peer_max_concurrent_streams(opt, 1000);
 	if (server)
 		nghttp2_session_server_new2(&p->session, cb, p, opt);
