@@ -288,6 +288,16 @@ static void peer_done(struct peer *p)
 	}
 }
 
+/* From now on flow control does not hold the other side: only sockets do. */
+static inline void peer_open_wide(struct peer *p)
+{
+	const nghttp2_settings_entry wide = {NGHTTP2_SETTINGS_INITIAL_WINDOW_SIZE, 1 << 30};
+
+	nghttp2_submit_settings(p->session, NGHTTP2_FLAG_NONE, &wide, 1);
+	nghttp2_session_set_local_window_size(p->session, NGHTTP2_FLAG_NONE, 0, 1 << 30);
+	peer_flush(p);
+}
+
 /* --- sending -------------------------------------------------------------------------------- */
 
 struct field {

@@ -624,6 +624,26 @@ static void lost_hosts_are_told_of(void **state)
 	assert_int_equal(w.refused, 2);
 }
 
+/* What the host never saw may be tried again. */
+static void requests_that_were_not_sent_are_refused(void **state)
+{
+	const nghttp2_settings_entry one = {NGHTTP2_SETTINGS_MAX_CONCURRENT_STREAMS, 1};
+
+	nghttp2_submit_settings(w.origin.session, NGHTTP2_FLAG_NONE, &one, 1);
+	peer_flush(&w.origin);
+	run(&w, 20);
+	struct peer_stream *sent = peer_request(&w.client, REQUEST("GET", "/0"), false);
+	struct peer_stream *queued = peer_request(&w.client, REQUEST("GET", "/1"), false);
+	run(&w, 20);
+	assert_int_equal(w.origin.started, 1);
+	peer_hang_up(&w.origin);
+	run_until(&w, &w.done);
+	run(&w, 20);
+	assert_true(text_has(&sent->head, ":status: 502\n"));
+	assert_true(queued->reset);
+	assert_int_equal(queued->code, NGHTTP2_REFUSED_STREAM);
+}
+
 static void lost_programs_are_told_of(void **state)
 {
 	struct peer_stream *c = peer_request(&w.client, REQUEST("POST", "/"), true);
@@ -732,6 +752,7 @@ int main(void)
 		TEST(goaway_lets_open_streams_finish),
 		TEST(goaway_refuses_what_was_not_handled),
 		TEST(lost_hosts_are_told_of),
+		TEST(requests_that_were_not_sent_are_refused),
 		TEST(lost_programs_are_told_of),
 		TEST(malformed_hosts_are_refused),
 		TEST(malformed_answers_are_refused),
