@@ -125,7 +125,15 @@ static void on_request(struct exchange *x, const char *method, const char *path)
 
 static void on_refused(struct exchange *x, enum exchange_refusal what, const char *detail)
 {
-	flow_report_denied(owner(x), NULL, exchange_refusal_code(what), detail);
+	struct flow *f = owner(x);
+
+	/* The host's fault: told with the end of the connection. */
+	if (what == EXCHANGE_BAD_ANSWER) {
+		f->reason = exchange_refusal_code(what);
+		snprintf(f->detail, sizeof(f->detail), "%s", detail);
+		return;
+	}
+	flow_report_denied(f, NULL, exchange_refusal_code(what), detail);
 }
 
 static void on_used(struct exchange *x, uint64_t secrets)
@@ -150,7 +158,7 @@ static void on_exchange_done(struct exchange *x, int err)
 
 	f->bytes_up = x->bytes_up;
 	f->bytes_down = x->bytes_down;
-	if (err < 0)
+	if (err < 0 && f->reason == NULL)
 		f->reason = err == -ETIMEDOUT ? "timeout" : "reset";
 	flow_end(f);
 }

@@ -149,12 +149,11 @@ static void gone(struct http2_side *side)
 /* Its session has come to an end, in order or not. */
 static bool settle_side(struct http2_side *side)
 {
-	if (side->session == NULL)
-		return false;
 	if (side->failed) {
+		side->failed = false;
 		note_error(side->flow, -EPROTO);
 		drop_leg(side, true);
-	} else if (nghttp2_session_want_read(side->session) == 0 &&
+	} else if (side->session != NULL && nghttp2_session_want_read(side->session) == 0 &&
 		   nghttp2_session_want_write(side->session) == 0) {
 		if (side->leg != NULL)
 			leg_close_after_flush(side->leg);
@@ -273,6 +272,14 @@ static void pump(struct http2_flow *f)
 
 /* --- the legs' events ----------------------------------------------------------------------- */
 
+/* A peer that makes us say things and does not listen. */
+static void check_queue(struct http2_side *side)
+{
+	if (side->session != NULL && side->leg != NULL && leg_congested(side->leg) &&
+		nghttp2_session_get_outbound_queue_size(side->session) > HTTP2_QUEUE_MAX)
+		side->failed = true;
+}
+
 static void on_data(struct leg *l, void *data)
 {
 	struct http2_side *side = data;
@@ -285,6 +292,8 @@ static void on_data(struct leg *l, void *data)
 			side->failed = true;
 	}
 	buf_clear(in);
+	check_queue(&side->flow->client);
+	check_queue(&side->flow->upstream);
 	pump(side->flow);
 }
 

@@ -41,6 +41,8 @@
 #define HTTP2_CONTINUATIONS_MAX 8
 #define HTTP2_ACKS_MAX 500
 #define HTTP2_INTERIM_MAX 16
+/* Frames other than DATA that wait for a peer which does not read. */
+#define HTTP2_QUEUE_MAX 4096
 /* Frames of a kind that a peer may send within HTTP2_FLOOD_NS. */
 #define HTTP2_FLOOD_NS (10 * CLOCK_SEC)
 #define HTTP2_RESETS_MAX 200

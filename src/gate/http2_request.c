@@ -155,6 +155,8 @@ static int put_field(struct exchange *x, const struct http2_fields *in, size_t i
 	if (p->vault == NULL)
 		return http2_fields_add(out, name, value, flags);
 	buf_init(&swapped, HTTP2_FIELDS_SENT_MAX);
+	/* Room for what mostly comes, because a block that is outgrown would not be wiped. */
+	(void)buf_reserve(&swapped, value.len + 2 * VAULT_VALUE_MAX, NULL);
 	int r = vault_substitute(p->vault, p->secrets, (const char *)name.data, name.len,
 		(const char *)value.data, value.len, &swapped, &swap);
 	/* A value must not enter the table of the compression: it could be guessed from lengths. */
@@ -163,8 +165,8 @@ static int put_field(struct exchange *x, const struct http2_fields *in, size_t i
 	if (r == 0)
 		r = http2_fields_add(
 			out, name, (struct http2_text){buf_data(&swapped), swapped.len}, flags);
-	if (swapped.base != NULL)
-		mem_wipe(swapped.base, swapped.cap);
+	if (swap.used != 0)
+		mem_wipe(swapped.base, swapped.len);
 	buf_done(&swapped);
 	*used |= swap.used;
 	report_stray(x, swap.stray, "header", name);

@@ -44,7 +44,8 @@ static void count_frame(struct http2_side *side, const nghttp2_frame *frame)
 {
 	switch (frame->hd.type) {
 	case NGHTTP2_RST_STREAM:
-		count(side, HTTP2_FLOOD_RESET);
+		if (is_client(side)) /* the host resets only what was asked of it */
+			count(side, HTTP2_FLOOD_RESET);
 		break;
 	case NGHTTP2_SETTINGS:
 		count(side, HTTP2_FLOOD_SETTINGS);
@@ -201,10 +202,12 @@ static int on_invalid_frame(
 	const struct http2_stream *s =
 		frame->hd.stream_id > 0 ? stream_of(session, frame->hd.stream_id) : NULL;
 
-	(void)error;
-	count(side, HTTP2_FLOOD_RESET);
-	if (is_client(side) && s != NULL && frame->hd.type == NGHTTP2_HEADERS &&
-		s->upstream_id == 0 && !s->detached)
+	if (!is_client(side))
+		return 0;
+	/* A program that has not yet seen our settings may open too many streams. */
+	if (error != NGHTTP2_ERR_REFUSED_STREAM)
+		count(side, HTTP2_FLOOD_RESET);
+	if (s != NULL && frame->hd.type == NGHTTP2_HEADERS && s->upstream_id == 0 && !s->detached)
 		x->params.ops->on_refused(x, EXCHANGE_MALFORMED, "the request is not valid HTTP/2");
 	return 0;
 }

@@ -185,7 +185,7 @@ void http2_stream_upstream_closed(struct http2_stream *s, uint32_t code, bool lo
 		http2_stream_cut(s, code, code);
 	else
 		http2_stream_refuse(s, EXCHANGE_BAD_ANSWER,
-			lost ? "the host has closed the connection before its answer was whole"
+			lost ? "the connection to the host has ended before its answer was whole"
 			     : "the host's answer is not valid HTTP/2");
 }
 

@@ -228,11 +228,17 @@ static void find_thirds(struct scrub_set *set, const struct pattern *p, enum vie
 	}
 }
 
-/* Whether c, as it stands, is nothing to the views that do not read backslashes. */
+/* Whether c, as it stands, begins nothing. */
 static bool is_nothing(const struct scrub_set *set, uint8_t c)
 {
-	return !set->views[VIEW_RAW].wakes[c] && !set->views[VIEW_HEX].wakes[c] &&
-	       !set->views[VIEW_PERCENT].wakes[c];
+	for (enum view_kind kind = 0; kind < VIEW_COUNT; kind++) {
+		const struct view_set *v = &set->views[kind];
+
+		/* What leads an escape may begin a pattern as well. */
+		if (v->heads[c] > 0 || (v->wakes[c] && !is_lead(kind, c)))
+			return false;
+	}
+	return true;
 }
 
 static void find_skips(struct scrub_set *set)

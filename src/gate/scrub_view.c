@@ -245,6 +245,14 @@ static struct symbols read_escape(enum view_kind kind, const uint8_t *e, unsigne
 
 /* --- views ------------------------------------------------------------------------------------ */
 
+/* Both alphabets of base64 as one. */
+static unsigned fold(enum view_kind kind, unsigned symbol)
+{
+	if (kind == VIEW_BASE64 && symbol == '-')
+		return '+';
+	return kind == VIEW_BASE64 && symbol == '_' ? '/' : symbol;
+}
+
 /* A symbol once escapes are undone: what base64 leaves out goes. */
 static void take_decoded(
 	struct scrub *s, enum view_kind kind, unsigned symbol, size_t start, size_t end)
@@ -260,12 +268,64 @@ static void take_decoded(
 			return;
 		}
 		v->skipped = 0;
-		if (symbol == '-')
-			symbol = '+';
-		else if (symbol == '_')
-			symbol = '/';
 	}
-	take_symbol(s, kind, symbol, start, end);
+	take_symbol(s, kind, fold(kind, symbol), start, end);
+}
+
+/* Whether a symbol brings any pattern further, or begins one. */
+static bool is_wanted(const struct view *v, const struct view_set *set, unsigned symbol)
+{
+	if (symbol == NO_SYMBOL)
+		return false;
+	for (unsigned i = 0; i < v->active_count; i++) {
+		const struct pattern *p = &set->patterns[v->active[i]];
+		uint16_t k = v->progress[v->active[i]];
+
+		while (k > 0 && p->text[k] != symbol)
+			k = p->back[k - 1];
+		if (k > 0)
+			return true;
+	}
+	return set->heads[symbol] > 0;
+}
+
+/* Whether a pattern begins with the last bytes of an escape, taken as they are. */
+static bool begins_inside(
+	const struct view_set *set, enum view_kind kind, const uint8_t *e, unsigned len)
+{
+	for (unsigned from = 1; from < len; from++) {
+		for (unsigned i = set->heads[fold(kind, e[from])]; i > 0;
+			i = set->patterns[i - 1].next) {
+			const struct pattern *p = &set->patterns[i - 1];
+			unsigned k = 1;
+
+			while (k < p->len && from + k < len &&
+				p->text[k] == fold(kind, e[from + k]))
+				k++;
+			if (k == p->len || from + k == len)
+				return true;
+		}
+	}
+	return false;
+}
+
+/*
+ * Whether the bytes of an escape are better taken as they are. Who can have a '%' put right in
+ * front of an encoded value must not hide its first characters with it: "%ab%2Fc" may well be a
+ * per cent sign and "ab/c". So an escape counts as one when it brings a pattern further, or when
+ * the bytes themselves begin none; then nothing is lost by either reading.
+ */
+static bool is_literal(const struct scrub *s, enum view_kind kind, const struct symbols *list)
+{
+	const struct view *v = &s->views[kind];
+	const struct view_set *set = &s->set->views[kind];
+	unsigned symbol = fold(kind, list->list[0]);
+
+	if (list->used == 1)
+		return false;
+	if (kind == VIEW_BASE64 && v->active_count > 0 && (symbol == '\r' || symbol == '\n'))
+		return false;
+	return !is_wanted(v, set, symbol) && begins_inside(set, kind, v->escape, list->used);
 }
 
 /* Takes what is clear out of the escape, whose last byte is the one before work[end]. */
@@ -281,6 +341,11 @@ static void take_escape(struct scrub *s, enum view_kind kind, size_t end, bool l
 			if (!last)
 				return;
 			list = none(v->escape);
+		}
+		if (is_literal(s, kind, &list)) {
+			for (unsigned i = 0; i < list.used; i++)
+				take_decoded(s, kind, v->escape[i], start + i, start + i + 1);
+			list.count = 0;
 		}
 		for (unsigned i = 0; i < list.count; i++)
 			take_decoded(s, kind, list.list[i], start, start + list.used);

@@ -75,9 +75,8 @@ struct vault_watch_form {
 	uint8_t digits[PLACEHOLDER_HEX];
 };
 struct vault_watch {
-	struct vault_watch_form forms[4];
+	struct vault_watch_form raw[4], decoded[4];
 	uint8_t escape[3]; /* "%4" */
 	uint8_t escape_len;
-	bool busy;
 };
 uint64_t vault_watch(const struct vault *v, struct vault_watch *w, const uint8_t *data, size_t len);

@@ -1,5 +1,6 @@
 /*
- * Placeholders in streams. Percent-encoding is undone; then four forms are looked for side by side:
+ * Placeholders in streams, as they are and with percent-encoding undone (of "%DENO_..." both: it is
+ * not clear that "%DE" is an escape). In either, four forms are looked for side by side:
  * the fixed part of a placeholder as it is, and its base64 at each of the three alignments (of the
  * characters that depend on nothing else; both alphabets are the same for it). For each, a word
  * has a bit for every beginning of the form that ends here. Behind a form come the digits.
@@ -115,13 +116,13 @@ static uint64_t take_base64(const struct vault *v, struct vault_watch_form *f, u
 	return take_digit(v, f, (uint8_t)(f->rest >> f->bits));
 }
 
-static uint64_t take_symbol(const struct vault *v, struct vault_watch *w, uint8_t c)
+static uint64_t take_symbol(
+	const struct vault *v, struct vault_watch_form each[WATCH_FORMS], uint8_t c)
 {
 	uint64_t found = 0;
 
-	w->busy = false;
 	for (unsigned form = 0; form < WATCH_FORMS; form++) {
-		struct vault_watch_form *f = &w->forms[form];
+		struct vault_watch_form *f = &each[form];
 
 		if (f->left > 0)
 			found |= form == 0 ? take_digit(v, f, c) : take_base64(v, f, c);
@@ -131,7 +132,6 @@ static uint64_t take_symbol(const struct vault *v, struct vault_watch *w, uint8_
 			f->rest = forms[form].rest;
 			f->bits = forms[form].bits;
 		}
-		w->busy |= f->places != 0 || f->left > 0;
 	}
 	return found;
 }
@@ -148,15 +148,27 @@ static uint64_t take_byte(const struct vault *v, struct vault_watch *w, uint8_t 
 		if (w->escape_len < 3)
 			return 0;
 		w->escape_len = 0;
-		return take_symbol(v, w, (uint8_t)(hex_value(w->escape[1]) << 4 | hex_value(c)));
+		return take_symbol(
+			v, w->decoded, (uint8_t)(hex_value(w->escape[1]) << 4 | hex_value(c)));
 	}
 	for (unsigned i = 0; i < w->escape_len; i++)
-		found |= take_symbol(v, w, w->escape[i]);
+		found |= take_symbol(v, w->decoded, w->escape[i]);
 	w->escape_len = 0;
 	if (c != '%')
-		return found | take_symbol(v, w, c);
+		return found | take_symbol(v, w->decoded, c);
 	w->escape[w->escape_len++] = c;
 	return found;
+}
+
+static bool is_busy(const struct vault_watch *w)
+{
+	bool busy = w->escape_len > 0;
+
+	for (unsigned form = 0; form < WATCH_FORMS; form++) {
+		busy |= w->raw[form].places != 0 || w->raw[form].left > 0;
+		busy |= w->decoded[form].places != 0 || w->decoded[form].left > 0;
+	}
+	return busy;
 }
 
 /* The first index from `from` on at which a form may begin, or len. */
@@ -181,11 +193,12 @@ uint64_t vault_watch(const struct vault *v, struct vault_watch *w, const uint8_t
 	if (v->count == 0)
 		return 0;
 	for (size_t i = 0; i < len; i++) {
-		if (!w->busy && w->escape_len == 0) {
+		if (!is_busy(w)) {
 			i = find_beginning(&v->watch, data, i, len);
 			if (i == len)
 				break;
 		}
+		found |= take_symbol(v, w->raw, data[i]);
 		found |= take_byte(v, w, data[i]);
 	}
 	return found;

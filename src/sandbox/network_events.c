@@ -2,8 +2,10 @@
 #include <string.h>
 
 #include "base/clock.h"
+#include "base/log.h"
 #include "base/mem.h"
 #include "rpc/json.h"
+#include "rpc/pack.h"
 #include "sandbox/sandbox_priv.h"
 
 /* In the order of enum gate_event_kind. */
@@ -116,10 +118,16 @@ static char *denial_line(const struct sandbox *sb, const struct gate_event *even
 
 static void on_told(struct sandbox_call *call, bool failed, const uint8_t *data, size_t len)
 {
+	struct rpc_failure f = {0};
+
 	(void)call;
-	(void)failed; /* a courtesy: the sandbox may have filled its disk */
-	(void)data;
-	(void)len;
+	if (!failed || !log_enabled(LOG_LEVEL_DEBUG))
+		return;
+	/* No more than that: the file is a courtesy, and the sandbox may have filled its disk. */
+	if (rpc_unpack(data, len, &rpc_failure_schema, &f) == 0)
+		log_debug("a denial cannot be written in its sandbox: %s: %s",
+			f.context != NULL ? f.context : "", strerror((int)f.err));
+	rpc_clear(&rpc_failure_schema, &f);
 }
 
 /* A call that is not in flight, if this second has one left. */

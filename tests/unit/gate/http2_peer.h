@@ -494,8 +494,8 @@ static inline void run_until(struct world *w, const bool *until)
 	assert_true(*until);
 }
 
-/* secrets: there is one, for this host. */
-static void world_init(struct world *w, bool secrets)
+/* deaf: the client reads nothing, from the start. */
+static void world_init(struct world *w, bool deaf)
 {
 	static const struct leg_ops before = {
 		.on_open = leg_nothing, .on_data = leg_nothing, .on_close = leg_no_close};
@@ -513,23 +513,22 @@ static void world_init(struct world *w, bool secrets)
 		leg_new(w->loop, outside[1], NULL, 0, NULL, &before, NULL, &w->legs[1]), 0);
 	leg_pause(w->legs[0]);
 	leg_pause(w->legs[1]);
+	w->client.deaf = deaf;
 	peer_init(&w->client, w->loop, inside[0], false);
 	peer_init(&w->origin, w->loop, outside[0], true);
 	run(w, 10);
 	w->vault = vault_new();
-	if (secrets) {
-		assert_int_equal(vault_add(w->vault, "KEY", PLACEHOLDER, SECRET, sizeof(SECRET) - 1,
-					 hosts, 1, NULL),
-			0);
-		w->scrub = scrub_set_new(w->vault, 1);
-	}
+	assert_int_equal(
+		vault_add(w->vault, "KEY", PLACEHOLDER, SECRET, sizeof(SECRET) - 1, hosts, 1, NULL),
+		0);
+	w->scrub = scrub_set_new(w->vault, 1);
 	const struct exchange_params params = {
 		.loop = w->loop,
 		.host = HOST,
 		.port = 443,
 		.tls = true,
 		.vault = w->vault,
-		.secrets = secrets ? 1 : 0,
+		.secrets = 1,
 		.scrub = w->scrub,
 		.ops = &world_ops,
 	};

@@ -9,7 +9,7 @@ static struct world w;
 
 static int set_up(void **state)
 {
-	world_init(&w, true);
+	world_init(&w, false);
 	return 0;
 }
 

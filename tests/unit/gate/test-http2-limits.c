@@ -7,7 +7,7 @@ static struct world w;
 
 static int set_up(void **state)
 {
-	world_init(&w, true);
+	world_init(&w, false);
 	return 0;
 }
 
@@ -279,6 +279,41 @@ static void unread_acks_are_bounded(void **state)
 	assert_int_equal(w.err, -EPROTO);
 }
 
+/* The same with resets of streams that are refused, which nothing else bounds before our settings
+ * are acknowledged. */
+static void unread_resets_are_bounded(void **state)
+{
+	static uint8_t zeros[1024 * 1024];
+	uint8_t block[512];
+	size_t len = raw_block(REQUEST("GET", "/"), block, sizeof(block));
+
+	world_done(&w);
+	world_init(&w, true);
+	const nghttp2_settings_entry wide = {NGHTTP2_SETTINGS_INITIAL_WINDOW_SIZE, 1 << 30};
+	nghttp2_submit_settings(w.client.session, NGHTTP2_FLAG_NONE, &wide, 1);
+	nghttp2_session_set_local_window_size(w.client.session, NGHTTP2_FLAG_NONE, 0, 1 << 30);
+	peer_request(&w.client, REQUEST("GET", "/"), false);
+	run(&w, 20);
+	peer_answer(at_origin(&w, 0), ANSWER("200"), true);
+	for (int i = 0; i < 8; i++)
+		peer_send(at_origin(&w, 0), zeros, sizeof(zeros), false);
+	run(&w, 500);
+	for (int32_t i = 1; i < HTTP2_STREAMS_MAX + HTTP2_QUEUE_MAX; i++)
+		raw_frame(&w.client, NGHTTP2_HEADERS,
+			NGHTTP2_FLAG_END_HEADERS | NGHTTP2_FLAG_END_STREAM, 2 * i + 1, block, len);
+	peer_flush(&w.client);
+	run(&w, 200);
+	assert_int_equal(w.requests, HTTP2_STREAMS_MAX);
+	assert_false(w.done);
+	for (int32_t i = 0; i < 2; i++)
+		raw_frame(&w.client, NGHTTP2_HEADERS,
+			NGHTTP2_FLAG_END_HEADERS | NGHTTP2_FLAG_END_STREAM,
+			2 * (HTTP2_STREAMS_MAX + HTTP2_QUEUE_MAX + i) + 1, block, len);
+	peer_flush(&w.client);
+	run_until(&w, &w.done);
+	assert_int_equal(w.err, -EPROTO);
+}
+
 /* --- backpressure --------------------------------------------------------------------------- */
 
 #define LARGE ((size_t)16 * 1024 * 1024)
@@ -413,6 +448,7 @@ int main(void)
 		TEST(ping_flood_ends_the_connection),
 		TEST(empty_data_flood_ends_the_connection),
 		TEST(unread_acks_are_bounded),
+		TEST(unread_resets_are_bounded),
 		TEST(slow_program_holds_the_host),
 		TEST(slow_stream_holds_only_itself),
 		TEST(slow_host_holds_the_program),

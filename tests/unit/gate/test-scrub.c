@@ -125,33 +125,72 @@ static const char *const rows[] = {
 	"YXMzY3Iz dC9LInl+OSB6",
 };
 
+/* What is marked in row goes, however it comes. */
+static void check_marked(const struct scrub_set *set, const char *row)
+{
+	char text[256];
+	char wanted[256];
+	size_t len = 0;
+	bool inside = false;
+	uint64_t found = 0;
+	auto_free uint8_t *copy = NULL;
+
+	for (const char *p = row; *p != '\0'; p++) {
+		if (*p == '<' || *p == '>') {
+			inside = *p == '<';
+			continue;
+		}
+		text[len] = *p;
+		wanted[len] = *p;
+		if (inside)
+			wanted[len] = '*';
+		len++;
+	}
+	copy = mem_dup(text, len);
+	found = scrub_text(set, copy, len);
+	assert_int_equal(found != 0, strchr(row, '<') != NULL);
+	check_text(set, text, len, wanted, found);
+}
+
 static void test_forms(void **state)
 {
 	static const char *const values[] = {VALUE};
 	struct vault *v = vault_of(values, 1);
 	struct scrub_set *set = scrub_set_new(v, 1);
 
-	for (size_t i = 0; i < array_len(rows); i++) {
-		char text[256];
-		char wanted[256];
-		size_t len = 0;
-		bool inside = false;
-		bool any = false;
+	for (size_t i = 0; i < array_len(rows); i++)
+		check_marked(set, rows[i]);
+	scrub_set_free(set);
+	vault_free(v);
+}
 
-		for (const char *p = rows[i]; *p != '\0'; p++) {
-			if (*p == '<' || *p == '>') {
-				inside = *p == '<';
-				any = true;
-				continue;
-			}
-			text[len] = *p;
-			wanted[len] = *p;
-			if (inside)
-				wanted[len] = '*';
-			len++;
-		}
-		check_text(set, text, len, wanted, any);
-	}
+/* What looks like the rest of an escape that somebody has put in front. */
+static void test_escape_in_front(void **state)
+{
+	static const char *const values[] = {
+		"ab/cd+efgh", "n\"quoted\" value", "4f4f/4f", "oats and beans"};
+	static const char *const texts[] = {
+		"%<ab%2Fcd%2Befgh>",
+		"%4<ab%2Fcd%2Befgh>",
+		"a%<ab%2Fcd%2Befgh>",
+		"ab%2Fab%<ab%2Fcd%2Befgh>",
+		"%61%<ab%2Fcd%2Befgh>",
+		"%4%<%61b%2Fcd%2Befgh>",
+		"%%%<4f4f%2F%34f>",
+		"%<4f4f%2F%34f>",
+		"4f4f%2F%<4f4f%2F%34f>",
+		"\\<n\\\"quoted\\\" value>",
+		"\\u004<ab\\/cd\\u002befgh>",
+		"\\u0<4f4f\\/4f>",
+		/* base64 */
+		"%<b2F0cyBhbmQgYmVhbn>M=",
+		"\\<b2F0cyBhbmQgYmVhbn>M=",
+	};
+	struct vault *v = vault_of(values, array_len(values));
+	struct scrub_set *set = scrub_set_new(v, 15);
+
+	for (size_t i = 0; i < array_len(texts); i++)
+		check_marked(set, texts[i]);
 	scrub_set_free(set);
 	vault_free(v);
 }
@@ -413,6 +452,7 @@ int main(void)
 {
 	static const struct CMUnitTest tests[] = {
 		cmocka_unit_test(test_forms),
+		cmocka_unit_test(test_escape_in_front),
 		cmocka_unit_test(test_base64_anywhere),
 		cmocka_unit_test(test_overlaps),
 		cmocka_unit_test(test_short_values),

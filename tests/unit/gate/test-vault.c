@@ -428,6 +428,8 @@ static void test_watch_plain(void **state)
 	check_watch(v, "DENO%5FSECRET%5fPLACEHOLDER_" DIGITS "f%66", 1);
 	check_watch(v, "%44%45%4e%4F%5fSECRET_PLACEHOLDER%5F" DIGITS "ff", 1);
 	check_watch(v, "%%44ENO_SECRET_PLACEHOLDER_" DIGITS "ff", 1);
+	check_watch(v, "%DENO_SECRET_PLACEHOLDER_" DIGITS "ff", 1);
+	check_watch(v, "%" P0 "%" P1, 3);
 	check_watch(v, "%4%44ENO_SECRET_PLACEHOLDER_" DIGITS "ff", 1);
 	check_watch(v, "deno_secret_placeholder_" DIGITS "ff", 0);
 	check_watch(v, "DENO_SECRET_PLACEHOLDER_" DIGITS "fF", 0);
