@@ -329,7 +329,8 @@ static void check_refused(size_t i, size_t step)
 	text = heard(&f.program);
 	if (f.refusals != 1 || f.refused != refused[i].what || f.requests != 0 || f.host.got.len ||
 		!strstr(text, code) || !strstr(text, "\"host\":\"a.example\",\"port\":443") ||
-		atol(text + strlen("HTTP/1.1 ")) != exchange_refusal_status(refused[i].what))
+		strtol(text + strlen("HTTP/1.1 "), NULL, 10) !=
+			exchange_refusal_status(refused[i].what))
 		fail_msg("%s: %u refusals, %u requests\n%s", refused[i].name, f.refusals,
 			f.requests, text);
 	assert_true(strstr(text, "\r\nConnection: close\r\n") == NULL || !refused[i].goes_on);
