@@ -25,6 +25,7 @@ def find(pid, needles):
     """Where the needles stand in the memory of a process: [(needle's index, address), ...]."""
     found = []
     longest = max(map(len, needles))
+    pattern = re.compile(b"|".join(map(re.escape, needles)))
     fd = os.open(f"/proc/{pid}/mem", os.O_RDONLY)
     try:
         for start, end in readable(pid):
@@ -38,9 +39,8 @@ def find(pid, needles):
                 if not data:
                     break
                 text = tail + data
-                for i, needle in enumerate(needles):
-                    found += [(i, at - len(tail) + m.start())
-                              for m in re.finditer(re.escape(needle), text)]
+                found += [(needles.index(m[0]), hex(at - len(tail) + m.start()))
+                          for m in pattern.finditer(text)]
                 tail = text[-longest:]
                 at += len(data)
     finally:
@@ -48,13 +48,21 @@ def find(pid, needles):
     return found
 
 
+PIECE = 20
+
+
+def pieces(text):
+    """Parts of a text: memory that was freed and used again may hold only some of it."""
+    return [text[at:at + PIECE] for at in range(0, len(text) - PIECE + 1, PIECE)]
+
+
 def forms(value, header):
-    """The value as it is, and the part of the header that can only stem from it."""
+    """The value as it is, and the part of the header that can only stem from it, in pieces."""
     text = value.encode()
     inside = [base64.b64encode(b"\0" * shift + text)[4:-4] for shift in range(3)]
     inside = [one for one in inside if one.decode() in header]
     assert inside, "the header must hold the value"
-    return [text, *inside]
+    return [piece for one in (text, *inside) for piece in pieces(one)]
 
 
 def config(value, **more):
