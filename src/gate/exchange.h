@@ -53,6 +53,7 @@ struct exchange_params {
 	bool absolute_form;
 	const char *proxy_authorization;
 	const struct exchange_ops *ops;
+	void *data; /* the owner's */
 };
 
 /* Engines embed it as their first member; the owner sees only this. */
@@ -65,6 +66,9 @@ struct exchange {
 /* Whether text (a Host header or :authority) names the connection: the same name (case, final dot
  * and an explicit default port make no difference) and the same port. */
 bool exchange_host_ok(const struct exchange_params *p, const char *text, size_t len);
+/* Appends the authority of the connection as it is sent upstream: the name (an IPv6 address in
+ * brackets), and the port unless it is the default. 0 or -ENOBUFS. */
+int exchange_put_authority(const struct exchange_params *p, struct buf *out);
 /* The body of the gate's own answers: JSON with error, code, host, port and message, e.g.
  * {"error":"EGRESS_DENIED","code":"host-mismatch","host":"a.example","port":443,"message":"..."}.
  */
@@ -72,3 +76,5 @@ void exchange_refusal_body(const struct exchange_params *p, enum exchange_refusa
 	const char *detail, struct buf *out);
 /* "host-mismatch", ... */
 const char *exchange_refusal_code(enum exchange_refusal what);
+/* The status of that answer: 403, 400 or 502. */
+int exchange_refusal_status(enum exchange_refusal what);

@@ -17,6 +17,7 @@
 #include "keeper/network.h"
 
 #define TABLE "warren"
+#define CHAIN_RAW "raw_out"
 #define CHAIN_NAT "nat_out"
 #define CHAIN_FILTER "filter_out"
 #define DNS_PORT 53
@@ -127,14 +128,15 @@ static void load_meta(struct writer *w, enum nft_meta_keys key)
 	close_expr(w, e);
 }
 
-static void load_dport(struct writer *w)
+static void load_payload(
+	struct writer *w, enum nft_payload_bases base, uint32_t offset, uint32_t len)
 {
 	struct expr e = open_expr(w, "payload");
 
 	put_u32(w, NFTA_PAYLOAD_DREG, NFT_REG_1);
-	put_u32(w, NFTA_PAYLOAD_BASE, NFT_PAYLOAD_TRANSPORT_HEADER);
-	put_u32(w, NFTA_PAYLOAD_OFFSET, 2);
-	put_u32(w, NFTA_PAYLOAD_LEN, sizeof(in_port_t));
+	put_u32(w, NFTA_PAYLOAD_BASE, base);
+	put_u32(w, NFTA_PAYLOAD_OFFSET, offset);
+	put_u32(w, NFTA_PAYLOAD_LEN, len);
 	close_expr(w, e);
 }
 
@@ -230,6 +232,29 @@ static void end_rule(struct writer *w, struct nlattr *expressions)
 	end(w);
 }
 
+/* Loopback is known by the first bytes of its addresses: all of them for IPv6. */
+static void rule_loopback(struct writer *w, uint8_t family)
+{
+	static const struct {
+		uint32_t source, destination, len;
+		uint8_t bytes[sizeof(struct in6_addr)];
+	} heads[] = {
+		{12, 16, 1, {127}},
+		{8, 24, 16, {[15] = 1}},
+	};
+	unsigned i = family == NFPROTO_IPV6;
+	struct nlattr *rule = begin_rule(w, CHAIN_RAW);
+
+	load_meta(w, NFT_META_NFPROTO);
+	match_byte(w, family);
+	load_payload(w, NFT_PAYLOAD_NETWORK_HEADER, heads[i].source, heads[i].len);
+	match(w, heads[i].bytes, heads[i].len);
+	load_payload(w, NFT_PAYLOAD_NETWORK_HEADER, heads[i].destination, heads[i].len);
+	match(w, heads[i].bytes, heads[i].len);
+	close_expr(w, open_expr(w, "notrack"));
+	end_rule(w, rule);
+}
+
 static void rule_local(struct writer *w, const char *chain, int verdict)
 {
 	const uint32_t type = RTN_LOCAL; /* in host order, as the kernel loads it */
@@ -250,7 +275,7 @@ static void rule_dns(struct writer *w, uint8_t family)
 	match_byte(w, family);
 	load_meta(w, NFT_META_L4PROTO);
 	match_byte(w, IPPROTO_UDP);
-	load_dport(w);
+	load_payload(w, NFT_PAYLOAD_TRANSPORT_HEADER, 2, sizeof(port));
 	match(w, &port, sizeof(port));
 	send_to(w, family, NETWORK_PORT_DNS);
 	end_rule(w, rule);
@@ -321,8 +346,11 @@ void netrules_build(struct netrules *r)
 	begin(&w, NFNL_MSG_BATCH_BEGIN, 0, AF_UNSPEC, NFNL_SUBSYS_NFTABLES);
 	end(&w);
 	make_table(&w);
+	make_chain(&w, CHAIN_RAW, "filter", -300, NF_ACCEPT);
 	make_chain(&w, CHAIN_NAT, "nat", -100, NF_ACCEPT);
 	make_chain(&w, CHAIN_FILTER, "filter", 0, NF_DROP);
+	rule_loopback(&w, NFPROTO_IPV4);
+	rule_loopback(&w, NFPROTO_IPV6);
 	rule_local(&w, CHAIN_NAT, NFT_RETURN);
 	rule_dns(&w, NFPROTO_IPV4);
 	rule_dns(&w, NFPROTO_IPV6);

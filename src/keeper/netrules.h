@@ -3,6 +3,11 @@
  * every DNS query to the sockets of the gate (network.h) and refuses all else at once. As text:
  *
  *   table inet warren {
+ *           chain raw_out {
+ *                   type filter hook output priority -300; policy accept;
+ *                   ip saddr 127.0.0.0/8 ip daddr 127.0.0.0/8 notrack
+ *                   ip6 saddr ::1 ip6 daddr ::1 notrack
+ *           }
  *           chain nat_out {
  *                   type nat hook output priority -100; policy accept;
  *                   fib daddr type local return
@@ -18,6 +23,9 @@
  *                   reject with icmpx admin-prohibited
  *           }
  *   }
+ *
+ * The first chain keeps what a machine says to itself out of the table of connections, which has
+ * room for so many, outlives them by minutes, and loses packets when it is full.
  *
  * It is the same for every machine, so the keeper encodes it once, as the messages that nft would
  * send, and a first process has only to send it: a program to run would cost more than all the rest

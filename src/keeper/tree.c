@@ -357,16 +357,19 @@ static int place_file(const struct tree *t, const char *from, const char *path)
 	return attach_at(mount_copy(AT_FDCWD, from, attr), t, path);
 }
 
-/* The folder of the agent stays root's: nobody inside can put anything else in its place. */
+/* The agent writes in its folder, too. What is mounted there cannot be removed from inside: that
+ * takes rights over the mounts. */
 int tree_mount_run(struct tree *t)
 {
 	auto_close int run =
 		new_tmpfs(t, "size=64m,nr_inodes=16k", "755", MOUNT_ATTR_NOSUID | MOUNT_ATTR_NODEV);
 	int r = run < 0 ? run : make_dir(t, run, "lock", 01777);
 
+	if (r == 0)
+		r = make_dir(t, run, "warren", 0755);
 	if (r < 0)
 		return r;
-	if (mkdirat(run, "warren", 0755) < 0 || mknodat(run, "warren/agent", S_IFREG | 0444, 0) < 0)
+	if (mknodat(run, "warren/agent", S_IFREG | 0444, 0) < 0)
 		return -errno;
 	if (has_trust && mknodat(run, "warren/trust.pem", S_IFREG | 0444, 0) < 0)
 		return -errno;

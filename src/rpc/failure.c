@@ -74,12 +74,14 @@ int rpc_put_failure_object(struct buf *b, const struct rpc_failure *f)
 	auto_free char *message = message_of(f);
 	const char *class_name = class_of(f);
 	const char *code = f->err != 0 ? errno_name((int)f->err) : NULL;
+	bool aborted = strcmp(class_name, "DOMException") == 0; /* the only one there is */
 	size_t mark = b->len;
 
 	/* The clients cannot assign a code to this class: the attempt hides the error itself. */
-	if (strcmp(class_name, "DOMException") == 0)
+	if (aborted)
 		code = NULL;
 	if (put_string(b, "{\"constructorName\":", class_name) < 0 ||
+		(aborted && put_string(b, ",\"name\":", "AbortError") < 0) ||
 		put_string(b, ",\"message\":", message) < 0 ||
 		put_string(b, ",\"code\":", code) < 0 || buf_append_byte(b, '}') < 0) {
 		b->len = mark;

@@ -150,17 +150,22 @@ static int decode_int(struct json_object *json, const struct target *t, void *va
 	return 0;
 }
 
-static int copy_string(struct json_object *json, const struct target *t, char **ret)
+static int copy_text(struct json_object *json, const struct target *t, bool is_value, char **ret)
 {
 	if (!json_object_is_type(json, json_type_string))
 		return wrong_type(t, "string", json);
 	const char *text = json_object_get_string(json);
 	size_t len = (size_t)json_object_get_string_len(json);
-	enum rpc_string_fault fault = rpc_check_string(t->field, true, text, len);
+	enum rpc_string_fault fault = rpc_check_string(t->field, is_value, text, len);
 	if (fault != RPC_STRING_FINE)
 		return wrong_string(t, "string", fault);
 	*ret = mem_strndup(text, len);
 	return 0;
+}
+
+static int copy_string(struct json_object *json, const struct target *t, char **ret)
+{
+	return copy_text(json, t, true, ret);
 }
 
 static int decode_string(struct json_object *json, const struct target *t, void *value)
@@ -285,6 +290,42 @@ static int decode_string_map(struct json_object *json, const struct target *t, v
 	return 0;
 }
 
+/* One [key, value]. */
+static int decode_couple(struct json_object *json, const struct target *t, struct rpc_pair *pair)
+{
+	struct target key = {.field = t->field, .place = {&t->place, "0"}, .issue = t->issue};
+	struct target value = {.field = t->field, .place = {&t->place, "1"}, .issue = t->issue};
+
+	if (!json_object_is_type(json, json_type_array))
+		return wrong_type(t, "array", json);
+	if (json_object_array_length(json) != 2)
+		return issue_at(&t->place, t->issue, "invalid_value", "array",
+			"Invalid input: expected a pair of strings");
+	if (copy_text(json_object_array_get_idx(json, 0), &key, false, &pair->key) < 0)
+		return -EINVAL;
+	return copy_string(json_object_array_get_idx(json, 1), &value, &pair->value);
+}
+
+static int decode_pairs(struct json_object *json, const struct target *t, void *value)
+{
+	struct rpc_map *map = value;
+	char index[24];
+	struct target entry = {.field = t->field, .place = {&t->place, index}, .issue = t->issue};
+	size_t count = 0;
+
+	int r = array_count(json, t, &count);
+	if (r < 0 || count == 0)
+		return r;
+	map->items = mem_zalloc_array(count, sizeof(*map->items));
+	for (size_t i = 0; i < count; i++) {
+		snprintf(index, sizeof(index), "%zu", i);
+		if (decode_couple(json_object_array_get_idx(json, i), &entry,
+			    &map->items[map->count++]) < 0)
+			return -EINVAL;
+	}
+	return 0;
+}
+
 static int decode_bytes(struct json_object *json, const struct target *t, void *value)
 {
 	struct rpc_bytes *bytes = value;
@@ -368,6 +409,7 @@ static const struct decoder {
 	[RPC_ENUM] = {"string", decode_enum},
 	[RPC_STRING_LIST] = {"array", decode_string_list},
 	[RPC_STRING_MAP] = {"record", decode_string_map},
+	[RPC_PAIRS] = {"array", decode_pairs},
 	[RPC_BYTES] = {"string", decode_bytes},
 	[RPC_TIME] = {"string", decode_time},
 	[RPC_OBJECT] = {"object", decode_object},

@@ -214,6 +214,26 @@ static int encode_string_map(struct buf *b, const struct rpc_field *f, const voi
 	return r < 0 ? r : buf_append_byte(b, '}');
 }
 
+static int encode_pairs(struct buf *b, const struct rpc_field *f, const void *value)
+{
+	const struct rpc_map *map = value;
+	int r = buf_append_byte(b, '[');
+
+	(void)f;
+	for (size_t i = 0; r == 0 && i < map->count; i++) {
+		r = buf_append_str(b, i > 0 ? ",[" : "[");
+		if (r == 0)
+			r = put_text(b, map->items[i].key);
+		if (r == 0)
+			r = buf_append_byte(b, ',');
+		if (r == 0)
+			r = put_text(b, map->items[i].value);
+		if (r == 0)
+			r = buf_append_byte(b, ']');
+	}
+	return r < 0 ? r : buf_append_byte(b, ']');
+}
+
 static int encode_bytes(struct buf *b, const struct rpc_field *f, const void *value)
 {
 	const struct rpc_bytes *bytes = value;
@@ -279,6 +299,7 @@ static const encode_fn encoders[] = {
 	[RPC_ENUM] = encode_enum,
 	[RPC_STRING_LIST] = encode_string_list,
 	[RPC_STRING_MAP] = encode_string_map,
+	[RPC_PAIRS] = encode_pairs,
 	[RPC_BYTES] = encode_bytes,
 	[RPC_TIME] = encode_time,
 	[RPC_OBJECT] = encode_object,

@@ -192,6 +192,28 @@ RPC_SCHEMA(rpc_file_info_schema, struct rpc_file_info,
 RPC_SCHEMA(rpc_abort_schema, struct rpc_abort,
 	INT(rpc_abort, abort_id, "abortId", 0, RPC_STREAM_ID_MAX, .flags = RPC_REQUIRED));
 
+static const char *const redirect_names[] = {"follow", "manual", NULL};
+_Static_assert(RPC_REDIRECT_FOLLOW == 0 && RPC_REDIRECT_MANUAL == 1, "order of redirect_names");
+
+#define HEADERS(structure) \
+	FIELD(structure, headers, "headers", .type = RPC_PAIRS, .max = RPC_STRING_MAX, \
+		.count_max = RPC_HEADERS_MAX)
+
+RPC_SCHEMA(rpc_fetch_schema, struct rpc_fetch,
+	STRING(rpc_fetch, url, "url", RPC_URL_MAX, .flags = RPC_REQUIRED),
+	STRING(rpc_fetch, method, "method", RPC_VERB_MAX),
+	HEADERS(rpc_fetch),
+	ENUM(rpc_fetch, redirect, "redirect", redirect_names),
+	CLIENT_ID(rpc_fetch, abort_id, "abortId", 0),
+	CLIENT_ID(rpc_fetch, body_stream_id, "bodyStreamId", 0),
+	INT(rpc_fetch, pid, "pid", 0, RPC_STREAM_ID_MAX, .absent = -1));
+
+RPC_SCHEMA(rpc_fetched_schema, struct rpc_fetched,
+	INT(rpc_fetched, status, "status", 200, 599, .flags = RPC_REQUIRED),
+	STRING(rpc_fetched, status_text, "statusText", RPC_STRING_MAX, .flags = RPC_REQUIRED),
+	HEADERS(rpc_fetched),
+	CLIENT_ID(rpc_fetched, body_stream_id, "bodyStreamId", 0));
+
 RPC_SCHEMA(rpc_trust_schema, struct rpc_trust,
 	STRING(rpc_trust, ca_pem, "caPem", RPC_CA_MAX, .flags = RPC_INTERNAL | RPC_NOT_EMPTY),
 	STRING(rpc_trust, ca_hash, "caHash", RPC_CA_HASH_MAX,
@@ -239,7 +261,8 @@ RPC_SCHEMA(rpc_failure_schema, struct rpc_failure,
 	X(SYMLINK, "symlink", CALL | RPC_VOID, &rpc_symlink_schema, NULL, "file.symlink") \
 	X(ABORT, "abort", RPC_CLIENT | RPC_VOID, &rpc_abort_schema, NULL, NULL) \
 	X(TRUST, "trust", RPC_AGENT | RPC_VOID, &rpc_trust_schema, NULL, NULL) \
-	X(DENIAL, "denial", RPC_AGENT | RPC_VOID, &rpc_denial_schema, NULL, NULL)
+	X(DENIAL, "denial", RPC_AGENT | RPC_VOID, &rpc_denial_schema, NULL, NULL) \
+	X(FETCH, "fetch", RPC_CLIENT, &rpc_fetch_schema, &rpc_fetched_schema, "net.fetch")
 
 #define ROW_NUMBER(method, ...) ROW_##method,
 #define ROW_IN_ORDER(method, ...) \
@@ -265,6 +288,7 @@ static const enum rpc_method_id by_name[] = {
 	RPC_ENV_GET,
 	RPC_ENV_SET,
 	RPC_ENV_TO_OBJECT,
+	RPC_FETCH,
 	RPC_LSTAT,
 	RPC_MKDIR,
 	RPC_PROCESS_KILL,

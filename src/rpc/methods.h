@@ -33,6 +33,7 @@ enum rpc_method_id {
 	RPC_ABORT, /* answered by the daemon */
 	RPC_TRUST, /* daemon to agent only, as the next */
 	RPC_DENIAL,
+	RPC_FETCH, /* answered by the daemon */
 	RPC_METHOD_COUNT
 };
 
@@ -73,6 +74,9 @@ const struct rpc_method *rpc_method_by_id(unsigned id);
 #define RPC_CA_MAX 16384 /* the certificate of a sandbox's own authority, as PEM */
 #define RPC_CA_HASH_MAX 8
 #define RPC_DENIAL_MAX 2048
+#define RPC_URL_MAX 65536
+#define RPC_VERB_MAX 64 /* method of an HTTP request */
+#define RPC_HEADERS_MAX 1000
 
 /* configure: environment of the sandbox, set before anything runs. */
 struct rpc_configure {
@@ -241,6 +245,27 @@ struct rpc_abort {
 	int64_t abort_id;
 };
 extern const struct rpc_schema rpc_abort_schema;
+
+enum rpc_redirect { RPC_REDIRECT_FOLLOW, RPC_REDIRECT_MANUAL };
+
+struct rpc_fetch {
+	char *url;
+	char *method; /* NULL: GET */
+	struct rpc_map headers;
+	int64_t redirect;       /* enum rpc_redirect */
+	int64_t abort_id;       /* -1: none, as the next two */
+	int64_t body_stream_id; /* client's */
+	int64_t pid;            /* of the Deno process to ask */
+};
+extern const struct rpc_schema rpc_fetch_schema;
+
+struct rpc_fetched {
+	int64_t status;
+	char *status_text;
+	struct rpc_map headers;
+	int64_t body_stream_id; /* -1: there is no body */
+};
+extern const struct rpc_schema rpc_fetched_schema;
 
 /* trust: whom the sandbox's programs are to believe, besides what its image says: the authorities
  * of the host (which the keeper has placed in the sandbox) and, when the sandbox has secrets, its

@@ -60,6 +60,7 @@ static int pack_string_list(struct buf *b, const struct rpc_field *f, const void
 	return r;
 }
 
+/* Pairs as well. */
 static int pack_string_map(struct buf *b, const struct rpc_field *f, const void *value)
 {
 	const struct rpc_map *map = value;
@@ -105,6 +106,7 @@ static const pack_fn packers[] = {
 	[RPC_ENUM] = pack_number,
 	[RPC_STRING_LIST] = pack_string_list,
 	[RPC_STRING_MAP] = pack_string_map,
+	[RPC_PAIRS] = pack_string_map,
 	[RPC_BYTES] = pack_bytes,
 	[RPC_TIME] = pack_number,
 	[RPC_OBJECT] = pack_object,
@@ -347,6 +349,7 @@ static size_t packed_min(const struct rpc_schema *schema)
 		case RPC_STRING:
 		case RPC_STRING_LIST:
 		case RPC_STRING_MAP:
+		case RPC_PAIRS:
 		case RPC_BYTES:
 		case RPC_OBJECTS:
 			sum += 4;
@@ -387,6 +390,7 @@ static const unpack_fn unpackers[] = {
 	[RPC_ENUM] = unpack_enum,
 	[RPC_STRING_LIST] = unpack_string_list,
 	[RPC_STRING_MAP] = unpack_string_map,
+	[RPC_PAIRS] = unpack_string_map,
 	[RPC_BYTES] = unpack_bytes,
 	[RPC_TIME] = unpack_time,
 	[RPC_OBJECT] = unpack_object,

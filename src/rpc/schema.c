@@ -32,6 +32,7 @@ void rpc_reset(const struct rpc_schema *schema, void *object)
 		case RPC_STRING:
 		case RPC_STRING_LIST:
 		case RPC_STRING_MAP:
+		case RPC_PAIRS:
 		case RPC_BYTES:
 		case RPC_OBJECTS:
 		case RPC_TYPE_COUNT:
@@ -77,6 +78,7 @@ void rpc_clear(const struct rpc_schema *schema, void *object)
 			free_strings(value);
 			break;
 		case RPC_STRING_MAP:
+		case RPC_PAIRS:
 			free_map(value);
 			break;
 		case RPC_BYTES:
@@ -106,7 +108,7 @@ enum rpc_string_fault rpc_check_string(
 		return RPC_STRING_NUL;
 	if (len > (uint64_t)f->max)
 		return RPC_STRING_LONG;
-	if (is_value && f->type == RPC_STRING_MAP)
+	if (is_value && (f->type == RPC_STRING_MAP || f->type == RPC_PAIRS))
 		return RPC_STRING_FINE;
 	if (len == 0 && (f->flags & (RPC_NOT_EMPTY | RPC_ENV_NAME)) != 0)
 		return RPC_STRING_EMPTY;

@@ -12,6 +12,7 @@
  *   RPC_ENUM         int64_t              index into names (or the value of a synonym)
  *   RPC_STRING_LIST  struct rpc_strings
  *   RPC_STRING_MAP   struct rpc_map
+ *   RPC_PAIRS        struct rpc_map       JSON: [[key, value], ...] in their order, keys may repeat
  *   RPC_BYTES        struct rpc_bytes     JSON: base64, or plain text with RPC_TEXT
  *   RPC_TIME         int64_t              nanoseconds since 1970; JSON: ISO 8601 string
  *   RPC_OBJECT       the sub struct, inline; absent in JSON = every field at its absent value
@@ -30,6 +31,7 @@ enum rpc_type {
 	RPC_ENUM,
 	RPC_STRING_LIST,
 	RPC_STRING_MAP,
+	RPC_PAIRS,
 	RPC_BYTES,
 	RPC_TIME,
 	RPC_OBJECT,
@@ -65,7 +67,7 @@ struct rpc_objects {
 /* Field flags. */
 #define RPC_REQUIRED 0x01  /* JSON: absent or null is an error; otherwise both mean `absent` */
 #define RPC_INTERNAL 0x02  /* never read from or written to JSON; on the channel only */
-#define RPC_NOT_EMPTY 0x04 /* strings: "" is an error */
+#define RPC_NOT_EMPTY 0x04 /* strings, keys of pairs: "" is an error */
 #define RPC_ENV_NAME 0x08  /* strings and map keys: not empty, no '=' */
 /* 0x10 is RPC_UNPACKED of rpc/pack.h. */
 #define RPC_TEXT 0x20   /* bytes: the JSON string is the content itself (UTF-8, NUL allowed) */
@@ -86,8 +88,8 @@ struct rpc_field {
 	size_t offset;            /* of the value in the struct */
 	int64_t absent;           /* value of BOOL, INT, ENUM, TIME when absent */
 	int64_t min;              /* INT */
-	int64_t max;              /* INT. STRING, BYTES, lists, maps: longest string in bytes */
-	int64_t count_max;        /* lists, maps, objects: most elements */
+	int64_t max;              /* INT. STRING, BYTES, lists, maps, pairs: longest string */
+	int64_t count_max;        /* lists, maps, pairs, objects: most elements */
 	const char *const *names; /* ENUM: NULL-terminated */
 	const struct rpc_synonym *synonyms; /* ENUM: accepted from JSON, never written; or NULL */
 	const char *alias;                  /* JSON: another key that is accepted, or NULL */

@@ -22,6 +22,7 @@ static const call_handler handlers[RPC_METHOD_COUNT] = {
 	[RPC_WRITE_FILE] = handle_write_file,
 	[RPC_WRITE_TEXT_FILE] = handle_write_file,
 	[RPC_ABORT] = handle_abort,
+	[RPC_FETCH] = handle_fetch,
 };
 
 /* --- answers -------------------------------------------------------------------------------- */
@@ -227,6 +228,8 @@ static void handle_abort(struct call *call, void *params)
 		/* The agent still answers; by then there is nothing left to say. */
 		table_remove(&call->s->aborts, &target->abort_entry);
 		target->abortable = false;
+		if (target->on_abort != NULL)
+			target->on_abort(target);
 	}
 	call_answer_null(call);
 	call_free(call);

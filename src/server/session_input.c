@@ -163,6 +163,10 @@ static void send_failure(struct input *in)
 /* Everything has been handed over: end it as the client ended it. */
 static void finish(struct input *in)
 {
+	if (in->failed && in->on_end != NULL) {
+		in->on_end(in);
+		return;
+	}
 	/* A program whose input breaks off sees its end; a file that breaks off is a failed call.
 	 */
 	if (in->failed && in->proc == NULL)
@@ -255,6 +259,7 @@ void input_release(struct input *in)
 	channel_stream_close(&in->cs);
 	in->call = NULL;
 	in->proc = NULL;
+	in->on_end = NULL;
 	in->cancelled = true;
 	drop_spool(in);
 	if (in->ended || !in->in_table)
@@ -309,6 +314,8 @@ static void push(struct input *in, const uint8_t *data, size_t len)
 		in->failed = true;
 		channel_reset(&in->cs, buf_data(&b), b.len);
 		cancel_to_client(in, buf_data(&b), b.len);
+		if (in->on_end != NULL)
+			in->on_end(in);
 	}
 }
 
@@ -337,6 +344,8 @@ void input_message(struct session *s, struct rpc_stream_message *m)
 	}
 	if (in->cancelled)
 		input_free(in);
+	else if (in->on_end != NULL)
+		in->on_end(in);
 	else
 		input_pump(in);
 }
@@ -346,7 +355,7 @@ struct input *input_find_unbound(struct session *s, int64_t id)
 	struct table_entry *e = table_find_u64(&s->inputs, (uint64_t)id);
 	struct input *in = e != NULL ? container_of(e, struct input, entry) : NULL;
 
-	return in != NULL && !in->bound && !in->cancelled ? in : NULL;
+	return in != NULL && !in->bound && !in->cancelled && in->call == NULL ? in : NULL;
 }
 
 struct input *input_from_bytes(struct session *s, uint8_t *data, size_t len)

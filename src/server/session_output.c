@@ -20,6 +20,8 @@ static void output_free(struct output *out)
 {
 	struct proc *proc = out->proc;
 
+	if (out->ops != NULL)
+		out->ops->on_gone(out);
 	channel_stream_close(&out->cs);
 	if (out->in_table)
 		table_remove(&out->s->outputs, &out->entry);
@@ -89,9 +91,22 @@ void outputs_resume(struct session *s)
 	}
 }
 
-static void finish(struct output *out)
+static void send_error(struct output *out, const struct rpc_failure *f)
 {
-	send_notification(out->s, RPC_STREAM_END, out->id);
+	auto_buf struct buf b;
+
+	buf_init(&b, 65536);
+	(void)rpc_stream_put_failure(&b, RPC_STREAM_ERROR, out->id, f);
+	session_send_buf(out->s, &b);
+}
+
+void output_finish(struct output *out, const struct rpc_failure *f)
+{
+	if (f != NULL && !out->s->python)
+		send_error(out, f);
+	else
+		send_notification(out->s, RPC_STREAM_END, out->id);
+	channel_reset(&out->cs, NULL, 0);
 	output_free(out);
 }
 
@@ -99,10 +114,14 @@ static void on_data(struct channel_stream *cs, const uint8_t *data, size_t len)
 {
 	struct output *out = container_of(cs, struct output, cs);
 
-	if (out->flowing)
+	if (out->flowing) {
 		send_data(out, data, len);
-	else /* the window bounds it: nothing is consumed while held */
-		(void)buf_append(&out->held, data, len);
+		return;
+	}
+	/* The window bounds it: nothing is consumed while held. */
+	(void)buf_append(&out->held, data, len);
+	if (out->ops != NULL)
+		out->ops->on_held(out);
 }
 
 static void on_end(struct channel_stream *cs)
@@ -111,8 +130,10 @@ static void on_end(struct channel_stream *cs)
 
 	out->ended = true;
 	channel_stream_close(cs);
-	if (out->flowing)
-		finish(out);
+	if (out->ops != NULL)
+		out->ops->on_end(out);
+	else if (out->flowing)
+		output_finish(out, NULL);
 }
 
 /* The agent gave the stream up: for the client it just ends (Python knows no other way). */
@@ -161,8 +182,15 @@ void output_flow(struct output *out)
 	if (out->held.len > 0)
 		send_data(out, buf_data(&out->held), out->held.len);
 	buf_done(&out->held);
-	if (out->ended)
-		finish(out);
+	if (out->ended && out->ops == NULL)
+		output_finish(out, NULL);
+}
+
+void output_skip(struct output *out, size_t len)
+{
+	buf_consume(&out->held, len);
+	if (out->cs.channel != NULL)
+		channel_consume(&out->cs, len);
 }
 
 void output_abandon(struct output *out)

@@ -5,6 +5,7 @@
  * session_dispatch.c  one text message to one call; the table of handlers; answers
  * session_process.c   spawn, processWait, processKill; when output may flow
  * session_file.c      whole-file reads and writes
+ * session_fetch.c     fetch, by curl in the sandbox
  * session_input.c     streams from the client to the agent
  * session_output.c    streams from the agent to the client
  *
@@ -99,6 +100,8 @@ struct call {
 	bool answered;                   /* the client has its answer (abort): only clean up */
 	struct table_entry abort_entry;
 	bool abortable;
+	/* The client gives it up: its answer is given already, if it was open. May be NULL. */
+	void (*on_abort)(struct call *call);
 
 	/* processWait */
 	int64_t pid;
@@ -117,6 +120,9 @@ struct call {
 
 	/* spawn */
 	struct output *out[2];
+
+	/* fetch */
+	struct fetch *fetch;
 };
 
 void session_message(struct session *s, uint8_t *text, size_t len, bool is_text);
@@ -173,6 +179,10 @@ void procs_free(struct session *s);
 void handle_read_file(struct call *call, void *params);
 void handle_write_file(struct call *call, void *params);
 
+/* --- session_fetch.c --------------------------------------------------------------------- */
+
+void handle_fetch(struct call *call, void *params);
+
 /* --- session_input.c --------------------------------------------------------------------- */
 
 /* A stream from the client: bytes wait in a spool until the agent takes them. */
@@ -192,8 +202,10 @@ struct input {
 	char *error_class; /* its constructorName, or NULL */
 	bool bound;
 	struct channel_stream cs;
-	struct call *call; /* writeFile: fails with the source */
+	struct call *call; /* writeFile, fetch: fails with the source */
 	struct proc *proc; /* stdin */
+	/* Nothing more comes, or it has failed: pumps or releases it. NULL: pumped. */
+	void (*on_end)(struct input *in);
 };
 
 void input_message(struct session *s, struct rpc_stream_message *m);
@@ -210,6 +222,14 @@ void inputs_free(struct session *s);
 
 /* --- session_output.c -------------------------------------------------------------------- */
 
+struct output;
+/* For an owner that looks at what is held before it flows, and ends the client's stream itself. */
+struct output_ops {
+	void (*on_held)(struct output *out); /* more is held; may free out */
+	void (*on_end)(struct output *out);  /* the agent has ended it; may free out */
+	void (*on_gone)(struct output *out); /* it is being freed, not by its owner */
+};
+
 struct output {
 	struct table_entry entry;
 	bool in_table;
@@ -217,8 +237,10 @@ struct output {
 	int64_t id; /* what the client knows it by */
 	struct channel_stream cs;
 	struct proc *proc;
-	bool flowing; /* start has been sent */
-	bool ended;   /* the agent has ended it */
+	const struct output_ops *ops; /* or NULL */
+	struct call *call;            /* for ops */
+	bool flowing;                 /* start has been sent */
+	bool ended;                   /* the agent has ended it */
 	struct buf held;
 	uint32_t unconsumed; /* bytes passed on whose credit waits for the socket */
 	struct list congested;
@@ -228,6 +250,11 @@ struct output {
 struct output *output_new(struct session *s);
 /* Sends start and what was held. */
 void output_flow(struct output *out);
+/* Drops the first bytes of what is held. */
+void output_skip(struct output *out, size_t len);
+/* Ends the client's stream, with an error when f is given (Python knows the end only), and frees.
+ */
+void output_finish(struct output *out, const struct rpc_failure *f);
 /* The client wants no more of it: nothing may be sent for its id. */
 void output_cancel(struct session *s, int64_t id);
 /* Gives the stream up towards the agent and frees. */

@@ -6,7 +6,7 @@
 #include <errno.h>
 #include <string.h>
 
-#include "wire/http1.h"
+#include "wire/http1_answer.h"
 #include "wire/http1_priv.h"
 
 /* Bytes of one size line with its extensions, and of all trailers. */
@@ -28,12 +28,24 @@ enum state {
 	LAST_LF,
 };
 
+static void init(struct http1_body_reader *r, enum http1_body kind, uint64_t length)
+{
+	*r = (struct http1_body_reader){.kind = kind, .state = SIZE};
+	if (kind == HTTP1_BODY_LENGTH)
+		r->left = length;
+	else if (kind == HTTP1_BODY_CLOSE)
+		r->left = UINT64_MAX;
+	r->done = kind != HTTP1_BODY_CHUNKED && r->left == 0;
+}
+
 void http1_body_init(struct http1_body_reader *r, const struct http1_request *req)
 {
-	*r = (struct http1_body_reader){.kind = req->body, .state = SIZE};
-	if (req->body == HTTP1_BODY_LENGTH)
-		r->left = req->content_length;
-	r->done = req->body != HTTP1_BODY_CHUNKED && r->left == 0;
+	init(r, req->body, req->content_length);
+}
+
+void http1_body_init_answer(struct http1_body_reader *r, const struct http1_answer *answer)
+{
+	init(r, answer->body, answer->content_length);
 }
 
 static int hex_value(uint8_t c)
@@ -153,7 +165,8 @@ int http1_body_read(struct http1_body_reader *r, const uint8_t *data, size_t len
 	}
 	if (!r->done && (!chunked || r->state == DATA)) {
 		n = r->left < len - used ? (size_t)r->left : len - used;
-		r->left -= n;
+		if (r->kind != HTTP1_BODY_CLOSE)
+			r->left -= n;
 		if (r->left == 0 && chunked) {
 			r->state = DATA_CR;
 			r->line_len = 0;

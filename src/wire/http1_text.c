@@ -1,5 +1,6 @@
 /* The parts of HTTP that are only text: targets taken apart, answers put together. */
 #include <errno.h>
+#include <stdio.h>
 #include <string.h>
 #include <time.h>
 
@@ -69,7 +70,7 @@ bool http1_query_next(const struct http1_view *query, size_t *cursor, struct htt
 	return true;
 }
 
-/* --- answers ---------------------------------------------------------------------------------- */
+/* --- writing ---------------------------------------------------------------------------------- */
 
 static const struct {
 	int status;
@@ -164,4 +165,57 @@ int http1_put_header(struct buf *b, const char *name, const char *value)
 int http1_put_end(struct buf *b)
 {
 	return buf_append_str(b, "\r\n");
+}
+
+int http1_put_field(struct buf *b, struct http1_view name, struct http1_view value)
+{
+	if (name.len == 0 || !http1_view_all_of(name, HTTP1_TOKEN) ||
+		!http1_view_all_of(value, HTTP1_VALUE))
+		return -EINVAL;
+	/* No formatting: it would leave copies of a secret behind. */
+	if (!buf_reserve(b, name.len + value.len + 4, NULL))
+		return -ENOBUFS;
+	buf_append(b, name.data, name.len);
+	buf_append_str(b, ": ");
+	if (value.len > 0)
+		buf_append(b, value.data, value.len);
+	return buf_append_str(b, "\r\n");
+}
+
+int http1_put_request_line(struct buf *b, struct http1_view method, struct http1_view target)
+{
+	if (method.len == 0 || !http1_view_all_of(method, HTTP1_TOKEN) || target.len == 0 ||
+		!http1_view_all_of(target, HTTP1_TARGET))
+		return -EINVAL;
+	return buf_printf(b, "%.*s %.*s HTTP/1.1\r\n", (int)method.len, method.data,
+		(int)target.len, target.data);
+}
+
+int http1_put_status_line(struct buf *b, int status, struct http1_view reason)
+{
+	if (status < 100 || status > 999 || !http1_view_all_of(reason, HTTP1_VALUE))
+		return -EINVAL;
+	return buf_printf(b, "HTTP/1.1 %d %.*s\r\n", status, (int)reason.len,
+		reason.len > 0 ? reason.data : "");
+}
+
+int http1_put_chunk(struct buf *b, const void *data, size_t len)
+{
+	char line[24];
+	int n;
+
+	if (len == 0)
+		return 0;
+	n = snprintf(line, sizeof(line), "%zx\r\n", len);
+	/* All or nothing. */
+	if (!buf_reserve(b, (size_t)n + len + 2, NULL))
+		return -ENOBUFS;
+	buf_append(b, line, (size_t)n);
+	buf_append(b, data, len);
+	return buf_append_str(b, "\r\n");
+}
+
+int http1_put_last_chunk(struct buf *b)
+{
+	return buf_append_str(b, "0\r\n\r\n");
 }

@@ -144,6 +144,64 @@ dpkg -r e2e >/dev/null 2>&1 && test ! -e /opt/e2e-file && rm -rf pkg e2e.deb""")
     assert out == "hi\n"
 
 
+def test_resolver(rpc):
+    lines = rpc.sh("cat /etc/resolv.conf").splitlines()
+    assert lines == ["nameserver 10.200.0.1", "options timeout:2 attempts:2"]
+
+
+def test_sudo_keeps_what_programs_are_to_believe(rpc):
+    names = ["SSL_CERT_FILE", "NODE_EXTRA_CA_CERTS", "REQUESTS_CA_BUNDLE", "CURL_CA_BUNDLE", "GIT_SSL_CAINFO",
+             "PIP_CERT", "DENO_CERT", "DENO_TLS_CA_STORE", "AWS_CA_BUNDLE", "GRPC_DEFAULT_SSL_ROOTS_FILE_PATH"]
+    result = rpc.run("sudo", ["env"], env={name: "/x/" + name for name in [*names, "OTHER"]})
+    seen = dict(line.split("=", 1) for line in result.out.decode().splitlines())
+    assert {name: seen.get(name) for name in names} == {name: "/x/" + name for name in names}
+    assert "OTHER" not in seen
+
+
+def test_package_managers_install_for_the_user(rpc, here):
+    assert rpc.sh("npm prefix --global") == "/home/app/.local\n"
+    assert rpc.sh("sudo npm prefix --global") == "/usr/local\n"
+    rpc.sh(f"""mkdir {here}/node {here}/py && cd {here}/node && echo 'console.log("from npm")' > tool.js &&
+sed -i '1i #!/usr/bin/env node' tool.js && echo '{{"name":"e2e-tool","version":"1.0.0","bin":"tool.js"}}' > package.json &&
+npm pack --silent >/dev/null && npm install --silent --global --offline --no-audit ./e2e-tool-1.0.0.tgz""")
+    assert rpc.sh("e2e-tool") == "from npm\n"
+    rpc.sh(f"""cd {here}/py && python3 - <<'X'
+import zipfile
+with zipfile.ZipFile("e2e_lib-1-py3-none-any.whl", "w") as z:
+    z.writestr("e2e_lib.py", "print('from pip')")
+    info = "e2e_lib-1.dist-info/"
+    z.writestr(info + "METADATA", "Metadata-Version: 2.1\\nName: e2e-lib\\nVersion: 1\\n")
+    z.writestr(info + "WHEEL", "Wheel-Version: 1.0\\nGenerator: x\\nRoot-Is-Purelib: true\\nTag: py3-none-any\\n")
+    z.writestr(info + "RECORD", "")
+X
+pip install --quiet --no-index ./e2e_lib-1-py3-none-any.whl""")
+    assert rpc.sh("python3 -c 'import e2e_lib'") == "from pip\n"
+
+
+def test_apt_knows_debians_own_archive(rpc):
+    uris = set(re.findall(r"'(\S+)/InRelease'", rpc.sh("apt-get --print-uris update")))
+    assert uris == {f"http://deb.debian.org/{path}" for path in (
+        "debian/dists/trixie", "debian/dists/trixie-updates", "debian-security/dists/trixie-security")}
+
+
+def test_apt_installs_from_an_archive(rpc, here):
+    """A small archive on loopback: what needs folders, users and rights inside."""
+    out = rpc.sh(f"""cd {here} && mkdir -p pkg/DEBIAN pkg/opt web && echo hi > pkg/opt/e2e-apt &&
+printf 'Package: e2e-apt\\nVersion: 1\\nArchitecture: all\\nMaintainer: x <x@x>\\nDescription: x\\n' > pkg/DEBIAN/control &&
+dpkg-deb -b pkg web/e2e-apt.deb >/dev/null && cd web &&
+{{ dpkg-deb -f e2e-apt.deb; echo Filename: e2e-apt.deb; echo Size: $(stat -c %s e2e-apt.deb);
+echo SHA256: $(sha256sum e2e-apt.deb | cut -d' ' -f1); }} > Packages &&
+printf 'Suite: ./\\nSHA256:\\n %s %s Packages\\n' $(sha256sum Packages | cut -d' ' -f1) $(stat -c %s Packages) > Release &&
+python3 -m http.server --bind 127.0.0.1 8765 >/dev/null 2>&1 & sleep 0.5
+trap 'kill %1' EXIT
+cd {here} && until curl -s -o /dev/null http://127.0.0.1:8765/; do sleep 0.1; done
+echo 'deb [trusted=yes] http://127.0.0.1:8765/ ./' > one.list
+options="-o Dir::Etc::SourceList={here}/one.list -o Dir::Etc::SourceParts=/dev/null"
+sudo apt-get -qq $options update && sudo apt-get -qq -y $options install e2e-apt </dev/null >log 2>&1 || cat log
+cat /opt/e2e-apt""")
+    assert out == "hi\n"
+
+
 def test_root_owns_the_system_and_can_chown(rpc, here):
     rpc.root(f"touch {here}/r; chown nobody:nogroup {here}/r; chmod 4755 {here}/r")
     assert rpc.sh(f"stat -c %U:%G:%a {here}/r") == "nobody:nogroup:4755\n"

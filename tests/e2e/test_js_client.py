@@ -20,14 +20,14 @@ assert len(NAMES) > 40
 class Runner:
     """One process of a runtime that works off cases, replaced when a case has broken it."""
 
-    def __init__(self, command, env):
-        self.command, self.env = command, env
+    def __init__(self, command, env, cases=JS / "cases.mjs"):
+        self.command, self.env, self.cases = command, env, cases
         self.process = None
 
     def start(self):
         folder = clients.javascript()
         self.process = subprocess.Popen(
-            [*self.command, str(JS / "runner.mjs"), str(folder), str(JS / "cases.mjs")],
+            [*self.command, str(JS / "runner.mjs"), str(folder), str(self.cases)],
             cwd=folder, env=self.env, text=True, stdin=subprocess.PIPE, stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT)
         self.lines = queue.Queue()

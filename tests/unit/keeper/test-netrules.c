@@ -13,6 +13,11 @@
 
 static const char text[] =
 	"table inet warren {\n"
+	"	chain raw_out {\n"
+	"		type filter hook output priority -300; policy accept;\n"
+	"		ip saddr 127.0.0.0/8 ip daddr 127.0.0.0/8 notrack\n"
+	"		ip6 saddr ::1 ip6 daddr ::1 notrack\n"
+	"	}\n"
 	"	chain nat_out {\n"
 	"		type nat hook output priority -100; policy accept;\n"
 	"		fib daddr type local return\n"
@@ -141,7 +146,7 @@ static void test_form(void **state)
 		at += msg->nlmsg_len;
 	}
 	assert_true(acked);
-	assert_int_equal(messages, 2 + 3 + 8); /* the batch, table and chains, rules */
+	assert_int_equal(messages, 2 + 4 + 10); /* the batch, table and chains, rules */
 }
 
 int main(void)

@@ -220,6 +220,55 @@ static void test_with_gate(void **state)
 	assert_int_equal(netns_run(run_gate, NULL), 0);
 }
 
+static int count_tracked(void)
+{
+	char text[16] = "";
+	auto_close int fd =
+		open("/proc/sys/net/netfilter/nf_conntrack_count", O_RDONLY | O_CLOEXEC);
+
+	if (fd < 0 || read(fd, text, sizeof(text) - 1) <= 0)
+		return -1;
+	return (int)strtol(text, NULL, 10);
+}
+
+static int talk_to_itself(const char *to)
+{
+	union address a;
+	socklen_t len = parse(to, 80, &a);
+
+	auto_close int listener = socket(a.any.sa_family, SOCK_STREAM, 0);
+	if (bind(listener, &a.any, len) < 0 || listen(listener, 1) < 0)
+		return -1;
+	auto_close int client = socket(a.any.sa_family, SOCK_STREAM, 0);
+	return connect(client, &a.any, len);
+}
+
+/* What is said inside has no place in the table of connections; what goes to the gate has. */
+static int run_tracking(void *data)
+{
+	int fds[NETWORK_SOCKET_COUNT];
+	auto_close int here = open("/proc/self/ns/net", O_RDONLY | O_CLOEXEC);
+
+	(void)data;
+	if (raise_network() != 0 || network_make_sockets(here, here, fds) != 0)
+		return 1;
+	if (talk_to_itself("127.0.0.1") < 0 || talk_to_itself("127.8.8.8") < 0 ||
+		talk_to_itself("::1") < 0)
+		return 2;
+	if (count_tracked() != 0)
+		return 3;
+	if (check_tcp(fds[NETWORK_TCP4], "93.184.216.34", SOL_IP) != 0)
+		return 4;
+	return count_tracked() == 1 ? 0 : 5;
+}
+
+static void test_tracking(void **state)
+{
+	if (!netns_possible())
+		skip();
+	assert_int_equal(netns_run(run_tracking, NULL), 0);
+}
+
 /* A gate that dies with connections open leaves them behind for a minute; the next one must find
  * its place all the same. */
 static int run_successor(void *data)
@@ -259,6 +308,7 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(test_without_gate),
 		cmocka_unit_test(test_with_gate),
+		cmocka_unit_test(test_tracking),
 		cmocka_unit_test(test_successor),
 	};
 

@@ -104,9 +104,8 @@ static void test_forms(void **state)
 					    "x\",\"code\":null}"},
 		/* Clients cannot take a code with this class. */
 		{{EINTR, (char *)"x", (char *)"DOMException"},
-			"{\"constructorName\":\"DOMException\",\"message\":\"Interrupted system "
-			"call "
-			"(os error 4): x\",\"code\":null}"},
+			"{\"constructorName\":\"DOMException\",\"name\":\"AbortError\",\"message\":"
+			"\"Interrupted system call (os error 4): x\",\"code\":null}"},
 		/* Names of the guest. */
 		{{ENOENT, (char *)"stat '/\xff\"\n'", NULL},
 			"{\"constructorName\":\"NotFound\",\"message\":\"No such file or directory "

@@ -47,7 +47,7 @@ static void test_numbers_are_fixed(void **state)
 	static const char *const names[] = {NULL, "configure", "spawn", "processWait",
 		"processKill", "envGet", "envSet", "envDelete", "envToObject", "readFile",
 		"readTextFile", "writeFile", "writeTextFile", "readDir", "mkdir", "remove", "stat",
-		"lstat", "symlink", "abort", "trust", "denial"};
+		"lstat", "symlink", "abort", "trust", "denial", "fetch"};
 
 	assert_int_equal(array_len(names), RPC_METHOD_COUNT);
 	for (unsigned id = 1; id < RPC_METHOD_COUNT; id++)
@@ -66,6 +66,7 @@ static void check_schema(const struct rpc_schema *schema)
 		[RPC_ENUM] = sizeof(int64_t),
 		[RPC_STRING_LIST] = sizeof(struct rpc_strings),
 		[RPC_STRING_MAP] = sizeof(struct rpc_map),
+		[RPC_PAIRS] = sizeof(struct rpc_map),
 		[RPC_BYTES] = sizeof(struct rpc_bytes),
 		[RPC_TIME] = sizeof(int64_t),
 		[RPC_OBJECTS] = sizeof(struct rpc_objects),
@@ -83,9 +84,9 @@ static void check_schema(const struct rpc_schema *schema)
 static void check_field(const struct rpc_schema *schema, const struct rpc_field *f, size_t size)
 {
 	bool limited = f->type == RPC_STRING || f->type == RPC_STRING_LIST ||
-		       f->type == RPC_STRING_MAP || f->type == RPC_BYTES;
-	bool counted =
-		f->type == RPC_STRING_LIST || f->type == RPC_STRING_MAP || f->type == RPC_OBJECTS;
+		       f->type == RPC_STRING_MAP || f->type == RPC_PAIRS || f->type == RPC_BYTES;
+	bool counted = f->type == RPC_STRING_LIST || f->type == RPC_STRING_MAP ||
+		       f->type == RPC_PAIRS || f->type == RPC_OBJECTS;
 
 	assert_non_null(f->name);
 	assert_true(f->offset + size <= schema->size);

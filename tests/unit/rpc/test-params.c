@@ -104,6 +104,16 @@ static const struct {
 	{"stat", "{\"path\":\"/\xff\"}", NULL}, /* not JSON: see below */
 	{"stat", "{\"path\":\"/\",\"path2\":1}", "{\"path\":\"/\"}"},
 	{"lstat", "{\"path\":\"/\"}", "{\"path\":\"/\"}"},
+	{"fetch", "{\"url\":\"http://x/\",\"headers\":[]}",
+		"{\"url\":\"http://x/\",\"method\":null,\"headers\":[],\"redirect\":\"follow\","
+		"\"abortId\":null,\"bodyStreamId\":null,\"pid\":null}"},
+	{"fetch",
+		"{\"url\":\"u\",\"method\":\"PUT\",\"headers\":[[\"b\",\"1\"],[\"a\",\"\"],[\"b\","
+		"\"2\"]],"
+		"\"redirect\":\"manual\",\"abortId\":4,\"bodyStreamId\":0,\"pid\":7}",
+		"{\"url\":\"u\",\"method\":\"PUT\",\"headers\":[[\"b\",\"1\"],[\"a\",\"\"],[\"b\","
+		"\"2\"]],"
+		"\"redirect\":\"manual\",\"abortId\":4,\"bodyStreamId\":0,\"pid\":7}"},
 	{"mkdir", "{\"path\":\"x\"}",
 		"{\"path\":\"x\",\"options\":{\"recursive\":false,\"mode\":null}}"},
 	{"mkdir", "{\"path\":\"x\",\"options\":{\"recursive\":true,\"mode\":448}}",
@@ -259,6 +269,7 @@ static const struct {
 	{"lstat", "{\"path\":\"x\"}"},
 	{"symlink", "{\"target\":\"t\",\"path\":\"x\"}"},
 	{"abort", "{\"abortId\":1}"},
+	{"fetch", "{\"url\":\"http://x/\"}"},
 };
 
 /* Decodes base with the member at field (of parent, or NULL) replaced by value; takes value. */
@@ -320,7 +331,7 @@ static void check_types(const struct field_case *c)
 		{"true", 1u << RPC_BOOL},
 		{"5", 1u << RPC_INT},
 		{"5.5", 0},
-		{"[]", 1u << RPC_STRING_LIST | 1u << RPC_OBJECTS},
+		{"[]", 1u << RPC_STRING_LIST | 1u << RPC_PAIRS | 1u << RPC_OBJECTS},
 		{"{}", 1u << RPC_STRING_MAP | 1u << RPC_OBJECT},
 		{"\"aaaa\"", 1u << RPC_STRING | 1u << RPC_ENUM | 1u << RPC_BYTES | 1u << RPC_TIME},
 	};
@@ -418,6 +429,52 @@ static void check_map(const struct field_case *c)
 	expect_fine(c, filled_map((size_t)c->field->count_max));
 }
 
+/* A pair of anything but NULL. */
+static struct json_object *couple(struct json_object *key, struct json_object *value)
+{
+	struct json_object *pair = json_object_new_array();
+
+	if (key)
+		json_object_array_add(pair, key);
+	if (value)
+		json_object_array_add(pair, value);
+	return pair;
+}
+
+static struct json_object *filled_pairs(size_t count, struct json_object *last)
+{
+	struct json_object *pairs = json_object_new_array();
+
+	while (count-- > 0)
+		json_object_array_add(
+			pairs, couple(json_object_new_string("k"), json_object_new_string("")));
+	if (last)
+		json_object_array_add(pairs, last);
+	return pairs;
+}
+
+static void check_pairs(const struct field_case *c)
+{
+	size_t most = (size_t)c->field->count_max;
+	size_t longest = (size_t)c->field->max;
+	struct json_object *three = couple(json_object_new_string("a"), parse("\"b\""));
+
+	json_object_array_add(three, json_object_new_string("c"));
+	expect_issue(c, filled_pairs(1, three), "invalid_value", ".1");
+	expect_issue(c, filled_pairs(2, couple(parse("\"a\""), NULL)), "invalid_value", ".2");
+	expect_issue(c, filled_pairs(1, parse("\"ab\"")), "invalid_type", ".1");
+	expect_issue(
+		c, filled_pairs(0, couple(parse("5"), parse("\"b\""))), "invalid_type", ".0.0");
+	expect_issue(
+		c, filled_pairs(0, couple(parse("\"a\""), parse("[]"))), "invalid_type", ".0.1");
+	expect_issue(c, filled_pairs(1, couple(long_string(longest + 1), parse("\"b\""))),
+		"too_big", ".1.0");
+	expect_issue(c, filled_pairs(1, couple(parse("\"a\""), long_string(longest + 1))),
+		"too_big", ".1.1");
+	expect_issue(c, filled_pairs(most + 1, NULL), "too_big", "");
+	expect_fine(c, filled_pairs(most, NULL));
+}
+
 static void check_field(const struct field_case *c)
 {
 	check_types(c);
@@ -432,6 +489,8 @@ static void check_field(const struct field_case *c)
 		check_list(c);
 	else if (c->field->type == RPC_STRING_MAP)
 		check_map(c);
+	else if (c->field->type == RPC_PAIRS)
+		check_pairs(c);
 }
 
 static size_t check_schema(

@@ -13,7 +13,7 @@ struct outer {
 	int64_t number, color, when;
 	char *text;
 	struct rpc_strings list;
-	struct rpc_map map;
+	struct rpc_map map, pairs;
 	struct rpc_bytes bytes;
 	struct inner inner;
 	struct rpc_objects objects;
@@ -35,6 +35,7 @@ RPC_SCHEMA(outer_schema, struct outer,
 	{.name = "text", .type = RPC_STRING, .offset = offsetof(struct outer, text), .max = 100},
 	{.name = "list", .type = RPC_STRING_LIST, .offset = offsetof(struct outer, list)},
 	{.name = "map", .type = RPC_STRING_MAP, .offset = offsetof(struct outer, map)},
+	{.name = "pairs", .type = RPC_PAIRS, .offset = offsetof(struct outer, pairs)},
 	{.name = "bytes", .type = RPC_BYTES, .offset = offsetof(struct outer, bytes)},
 	{.name = "inner",
 		.type = RPC_OBJECT,
@@ -56,6 +57,8 @@ static void expect_absent(const struct outer *o)
 	assert_int_equal(o->list.count, 0);
 	assert_null(o->map.items);
 	assert_int_equal(o->map.count, 0);
+	assert_null(o->pairs.items);
+	assert_int_equal(o->pairs.count, 0);
 	assert_null(o->bytes.data);
 	assert_int_equal(o->bytes.len, 0);
 	assert_true(o->inner.on);
@@ -89,6 +92,10 @@ static void fill(struct outer *o)
 	o->map.items[0] = (struct rpc_pair){mem_strdup("k"), mem_strdup("v")};
 	o->map.items[1].key = mem_strdup("only the key");
 	o->map.count = 2;
+	o->pairs.items = mem_zalloc_array(2, sizeof(struct rpc_pair));
+	o->pairs.items[0] = (struct rpc_pair){mem_strdup("k"), mem_strdup("v")};
+	o->pairs.items[1].key = mem_strdup("only the key");
+	o->pairs.count = 2;
 	o->bytes = (struct rpc_bytes){mem_dup("xyz", 3), 3};
 	o->inner = (struct inner){false, mem_strdup("inside")};
 	items[1].name = mem_strdup("listed");

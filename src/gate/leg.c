@@ -1,0 +1,433 @@
+/*
+ * Without TLS a leg is its stream. With TLS the stream's bytes go through memory BIOs: what came in
+ * is handed to the SSL object, plain text is read from it into `plain`, what it wants to send is
+ * written to the stream. turn() does as much of that as there is room for, and is called whenever
+ * something may have changed.
+ *
+ * Callbacks of the owner may free the leg: each goes through a call that tells, and after a false
+ * from it the leg must not be touched.
+ */
+#include "gate/leg.h"
+
+#include <errno.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/socket.h>
+
+#include <openssl/err.h>
+
+#include "base/clock.h"
+#include "base/fd.h"
+#include "base/mem.h"
+#include "loop/stream.h"
+
+#define RECORD_MAX 16384
+/* Room for what TLS adds to a full queue. */
+#define OUT_SLACK ((size_t)256 * 1024)
+#define LINGER_NS (2 * CLOCK_SEC)
+
+struct leg {
+	struct stream stream;
+	struct loop *loop;
+	const struct leg_ops *ops;
+	void *data;
+	SSL *ssl;         /* NULL: no TLS */
+	struct buf plain; /* TLS: received plain text */
+	bool opened;
+	bool paused;
+	bool closing;  /* by the owner */
+	bool ended;    /* on_close is due */
+	bool notified; /* close_notify has come */
+	bool reported;
+	bool abort;
+	int err;        /* why it ended */
+	bool dead;      /* freed inside a callback */
+	unsigned calls; /* callbacks on the stack */
+	struct loop_defer defer;
+	char text[160];
+};
+
+/* --- callbacks ------------------------------------------------------------------------------ */
+
+/* False: the owner has freed the leg. It goes when the outermost call returns. */
+static bool call(struct leg *l, void (*fn)(struct leg *l, void *data))
+{
+	if (fn == NULL)
+		return true;
+	l->calls++;
+	fn(l, l->data);
+	l->calls--;
+	if (!l->dead)
+		return true;
+	if (l->calls == 0)
+		free(l);
+	return false;
+}
+
+static void on_deferred(struct loop_defer *defer);
+
+static void later(struct leg *l)
+{
+	loop_defer(l->loop, &l->defer, on_deferred);
+}
+
+static void end(struct leg *l, int err)
+{
+	if (l->ended)
+		return;
+	l->ended = true;
+	l->err = err;
+	later(l);
+}
+
+/* --- TLS ------------------------------------------------------------------------------------ */
+
+static void note_tls_error(struct leg *l)
+{
+	long verify = SSL_get_verify_result(l->ssl);
+	unsigned long code = ERR_peek_last_error();
+	const char *reason = ERR_reason_error_string(code);
+
+	if (verify != X509_V_OK)
+		reason = X509_verify_cert_error_string(verify);
+	snprintf(l->text, sizeof(l->text), "%s", reason != NULL ? reason : "TLS failure");
+	ERR_clear_error();
+}
+
+/* Passes on what the SSL object wants to send. */
+static int send_pending(struct leg *l)
+{
+	BIO *out = SSL_get_wbio(l->ssl);
+	char *data = NULL;
+	long len = BIO_get_mem_data(out, &data);
+	int r = 0;
+
+	if (len > 0) {
+		r = stream_write(&l->stream, data, (size_t)len);
+		(void)BIO_reset(out);
+	}
+	return r;
+}
+
+/* Hands over received bytes. Whether there were any. */
+static bool take_received(struct leg *l)
+{
+	struct buf *in = &l->stream.in;
+	size_t n = in->len < RECORD_MAX ? in->len : RECORD_MAX;
+
+	if (n == 0 || BIO_write(SSL_get_rbio(l->ssl), buf_data(in), (int)n) != (int)n)
+		return false;
+	buf_consume(in, n);
+	return true;
+}
+
+enum progress { PROGRESS_MADE, PROGRESS_STARVED, PROGRESS_OVER };
+
+static enum progress judge(struct leg *l, int result)
+{
+	switch (SSL_get_error(l->ssl, result)) {
+	case SSL_ERROR_WANT_READ:
+	case SSL_ERROR_WANT_WRITE:
+		return PROGRESS_STARVED;
+	case SSL_ERROR_ZERO_RETURN:
+		l->notified = true;
+		end(l, 0);
+		return PROGRESS_OVER;
+	default:
+		note_tls_error(l);
+		(void)send_pending(l); /* the alert */
+		end(l, -EPROTO);
+		return PROGRESS_OVER;
+	}
+}
+
+/* One step of the handshake. *ret_gone: the owner has freed the leg. */
+static enum progress shake(struct leg *l, bool *ret_gone)
+{
+	ERR_clear_error();
+	int n = SSL_do_handshake(l->ssl);
+
+	if (n != 1)
+		return judge(l, n);
+	l->opened = true;
+	(void)send_pending(l);
+	*ret_gone = !call(l, l->ops->on_open);
+	return PROGRESS_MADE;
+}
+
+static enum progress read_plain(struct leg *l, bool *ret_gone)
+{
+	size_t n = 0;
+	uint8_t *room = buf_reserve(&l->plain, RECORD_MAX, NULL);
+
+	if (room == NULL)
+		return PROGRESS_OVER; /* the owner has enough for now */
+	ERR_clear_error();
+	int ok = SSL_read_ex(l->ssl, room, RECORD_MAX, &n);
+	if (ok != 1)
+		return judge(l, ok);
+	buf_commit(&l->plain, n);
+	*ret_gone = !call(l, l->ops->on_data);
+	return PROGRESS_MADE;
+}
+
+static bool wants_more(const struct leg *l)
+{
+	return !l->ended && !l->closing && (!l->opened || !l->paused);
+}
+
+/* Does what can be done. False: the leg is gone. */
+static bool turn(struct leg *l)
+{
+	bool gone = false;
+
+	while (wants_more(l)) {
+		enum progress p = l->opened ? read_plain(l, &gone) : shake(l, &gone);
+
+		if (gone)
+			return false;
+		if (send_pending(l) < 0)
+			break;
+		if (p == PROGRESS_OVER || (p == PROGRESS_STARVED && !take_received(l)))
+			break;
+	}
+	if (l->plain.len == 0)
+		buf_done(&l->plain);
+	return true;
+}
+
+/* --- the stream's events -------------------------------------------------------------------- */
+
+static void on_stream_data(struct stream *s)
+{
+	struct leg *l = container_of(s, struct leg, stream);
+
+	if (l->closing || l->ended)
+		buf_clear(&s->in);
+	else if (l->ssl != NULL)
+		(void)turn(l);
+	else if (!l->opened)
+		later(l);
+	else if (!l->paused)
+		(void)call(l, l->ops->on_data);
+}
+
+static void on_stream_drain(struct stream *s)
+{
+	struct leg *l = container_of(s, struct leg, stream);
+
+	if (!l->ended)
+		(void)call(l, l->ops->on_drain);
+}
+
+static void on_stream_close(struct stream *s, int err)
+{
+	struct leg *l = container_of(s, struct leg, stream);
+
+	if (err == 0 && l->ssl != NULL && !l->closing && !l->notified) {
+		if (!l->opened)
+			snprintf(l->text, sizeof(l->text), "the peer ended during the handshake");
+		err = l->opened ? -ECONNABORTED : -EPROTO;
+	}
+	end(l, err);
+}
+
+static const struct stream_ops stream_ops = {
+	.on_data = on_stream_data,
+	.on_drain = on_stream_drain,
+	.on_close = on_stream_close,
+};
+
+/* From the loop: opens a leg without TLS, delivers what waits, reports the end. */
+static void on_deferred(struct loop_defer *defer)
+{
+	struct leg *l = container_of(defer, struct leg, defer);
+
+	if (l->ssl == NULL && !l->opened && !l->ended) {
+		l->opened = true;
+		if (!call(l, l->ops->on_open))
+			return;
+	}
+	if (!l->paused && !l->closing && l->opened && leg_in(l)->len > 0 &&
+		!call(l, l->ops->on_data))
+		return;
+	if (l->ssl != NULL && !turn(l))
+		return;
+	/* An end by close_notify waits for an owner that pauses, as one of the stream does. */
+	if (!l->ended || l->reported || (l->paused && l->err == 0 && !l->closing))
+		return;
+	l->reported = true;
+	l->ops->on_close(l, l->err, l->data);
+}
+
+/* --- life ----------------------------------------------------------------------------------- */
+
+static int attach_bios(SSL *ssl, const void *early, size_t early_len)
+{
+	BIO *in = BIO_new(BIO_s_mem());
+	BIO *out = BIO_new(BIO_s_mem());
+
+	if (in == NULL || out == NULL) {
+		BIO_free(in);
+		BIO_free(out);
+		return -ENOMEM;
+	}
+	SSL_set_bio(ssl, in, out);
+	if (early_len > 0 && BIO_write(in, early, (int)early_len) != (int)early_len)
+		return -ENOMEM;
+	return 0;
+}
+
+int leg_new(struct loop *loop, int fd, const void *early, size_t early_len, SSL *ssl,
+	const struct leg_ops *ops, void *data, struct leg **ret)
+{
+	struct leg *l = mem_new(struct leg);
+
+	l->loop = loop;
+	l->ops = ops;
+	l->data = data;
+	l->ssl = ssl;
+	buf_init(&l->plain, LEG_IN_MAX);
+	int r = stream_init(&l->stream, loop, fd, &stream_ops, LEG_IN_MAX, LEG_OUT_HIGH,
+		LEG_OUT_MAX + OUT_SLACK);
+	if (r == 0 && ssl != NULL)
+		r = attach_bios(ssl, early, early_len);
+	else if (r == 0 && early_len > 0)
+		r = buf_append(&l->stream.in, early, early_len);
+	if (r < 0) {
+		leg_free(l);
+		return r;
+	}
+	later(l);
+	*ret = l;
+	return 0;
+}
+
+void leg_free(struct leg *l)
+{
+	if (l == NULL || l->dead)
+		return;
+	if (l->abort && l->stream.fd >= 0) {
+		const struct linger now = {.l_onoff = 1};
+
+		(void)setsockopt(l->stream.fd, SOL_SOCKET, SO_LINGER, &now, sizeof(now));
+	}
+	stream_done(&l->stream);
+	loop_defer_cancel(&l->defer);
+	SSL_free(l->ssl);
+	l->ssl = NULL;
+	buf_done(&l->plain);
+	l->dead = true;
+	if (l->calls == 0)
+		free(l);
+}
+
+void leg_set_owner(struct leg *l, const struct leg_ops *ops, void *data)
+{
+	l->ops = ops;
+	l->data = data;
+}
+
+/* --- what owners do ------------------------------------------------------------------------- */
+
+struct buf *leg_in(struct leg *l)
+{
+	return l->ssl != NULL ? &l->plain : &l->stream.in;
+}
+
+static int write_tls(struct leg *l, const uint8_t *data, size_t len)
+{
+	int r = 0;
+
+	while (len > 0 && r == 0) {
+		size_t n = len < RECORD_MAX ? len : RECORD_MAX;
+		size_t done = 0;
+
+		ERR_clear_error();
+		if (SSL_write_ex(l->ssl, data, n, &done) != 1) {
+			note_tls_error(l);
+			end(l, -EPROTO);
+			return -EPROTO;
+		}
+		data += done;
+		len -= done;
+		r = send_pending(l);
+	}
+	return r;
+}
+
+int leg_write(struct leg *l, const void *data, size_t len)
+{
+	if (l->ended && l->err < 0)
+		return l->err;
+	if (l->closing || l->stream.ended)
+		return -EPIPE;
+	if (len > LEG_OUT_MAX || l->stream.out.len > LEG_OUT_MAX - len)
+		return -ENOBUFS;
+	if (l->ssl != NULL)
+		return write_tls(l, data, len);
+	return stream_write(&l->stream, data, len);
+}
+
+bool leg_congested(const struct leg *l)
+{
+	return stream_congested(&l->stream);
+}
+
+void leg_pause(struct leg *l)
+{
+	l->paused = true;
+	if (l->opened)
+		stream_pause(&l->stream);
+}
+
+void leg_resume(struct leg *l)
+{
+	l->paused = false;
+	stream_resume(&l->stream);
+	later(l);
+}
+
+void leg_close_after_flush(struct leg *l)
+{
+	if (l->closing || l->reported)
+		return;
+	if (l->ssl != NULL && l->opened && !l->ended) {
+		ERR_clear_error();
+		(void)SSL_shutdown(l->ssl);
+		(void)send_pending(l);
+	}
+	l->closing = true;
+	/* A stream that has ended already says so no more. */
+	if (l->stream.ended)
+		end(l, 0);
+	else
+		stream_close_after_flush(&l->stream, LINGER_NS);
+}
+
+void leg_set_abort(struct leg *l)
+{
+	l->abort = true;
+}
+
+const char *leg_error_text(const struct leg *l)
+{
+	if (l->text[0] != '\0')
+		return l->text;
+	return l->err < 0 ? strerror(-l->err) : "";
+}
+
+const char *leg_alpn(const struct leg *l)
+{
+	static const char *const known[] = {"h2", "http/1.1"};
+	const uint8_t *name = NULL;
+	unsigned len = 0;
+
+	if (l->ssl != NULL)
+		SSL_get0_alpn_selected(l->ssl, &name, &len);
+	for (size_t i = 0; i < array_len(known); i++) {
+		if (len == strlen(known[i]) && memcmp(name, known[i], len) == 0)
+			return known[i];
+	}
+	return "";
+}
