@@ -6,6 +6,8 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "base/mem.h"
+
 #define CAP_MIN 256
 /* What an empty queue may keep: an idle connection should cost next to nothing. */
 #define CAP_KEEP 2048
@@ -87,10 +89,18 @@ void buf_init(struct buf *b, size_t max)
 	*b = (struct buf){.max = max};
 }
 
+/* Overwrites n bytes at offset at of the block when the queue holds secrets. */
+static void wipe(const struct buf *b, size_t at, size_t n)
+{
+	if (b->wipe && n > 0)
+		mem_wipe(b->base + at, n);
+}
+
 void buf_done(struct buf *b)
 {
+	wipe(b, b->start, b->len);
 	block_free(b->base, b->cap);
-	*b = (struct buf){.max = b->max};
+	*b = (struct buf){.max = b->max, .wipe = b->wipe};
 }
 
 /* The power of two that holds need bytes, or 0. */
@@ -115,7 +125,7 @@ static bool grow(struct buf *b, size_t need)
 		return false;
 	if (cap <= b->cap)
 		cap = b->cap > SIZE_MAX / 2 ? b->cap : b->cap * 2;
-	if (b->start == 0 && b->base != NULL && cache_row(b->cap) < 0) {
+	if (b->start == 0 && b->base != NULL && cache_row(b->cap) < 0 && !b->wipe) {
 		/* Large blocks grow by remapping pages, which no copy can beat. */
 		base = realloc(b->base, cap);
 		if (base == NULL)
@@ -126,6 +136,7 @@ static bool grow(struct buf *b, size_t need)
 			return false;
 		if (b->len > 0)
 			memcpy(base, buf_data(b), b->len);
+		wipe(b, b->start, b->len);
 		block_free(b->base, b->cap);
 	}
 	b->base = base;
@@ -145,8 +156,11 @@ uint8_t *buf_reserve(struct buf *b, size_t n, size_t *ret_room)
 		 * move pays for it. A fuller block grows instead. */
 		if (b->base != NULL && need <= b->cap &&
 			(b->start >= b->cap / 4 || b->start >= b->len)) {
+			size_t end = b->start + b->len;
+
 			memmove(b->base, buf_data(b), b->len);
 			b->start = 0;
+			wipe(b, b->len, end - b->len);
 		} else if (!grow(b, need)) {
 			return NULL;
 		}
@@ -169,6 +183,7 @@ void buf_commit(struct buf *b, size_t n)
 void buf_consume(struct buf *b, size_t n)
 {
 	assert(n <= b->len);
+	wipe(b, b->start, n);
 	b->len -= n;
 	if (b->len > 0) {
 		b->start += n;

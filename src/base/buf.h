@@ -2,6 +2,9 @@
  * Growable byte queue with a hard maximum: append at the end, consume at the front. Consuming
  * moves an offset; space in front is reclaimed when room is needed. Growth past the maximum is
  * refused with -ENOBUFS, so that no peer can make a process grow without bound.
+ *
+ * A queue that may hold a secret has `wipe` set (before the first byte): bytes are overwritten as
+ * soon as they are consumed, moved or freed.
  */
 #pragma once
 
@@ -18,6 +21,7 @@ struct buf {
 	size_t len;    /* readable bytes */
 	size_t cap;    /* size of the allocation */
 	size_t max;    /* hard maximum of len */
+	bool wipe;     /* set by the owner; buf_init() clears it */
 };
 
 /* An empty queue that may hold up to max bytes. Allocates nothing yet. */

@@ -12,8 +12,15 @@
 #include "base/error.h"
 #include "config/config.h"
 
-/* Exit codes of every command. */
-enum { CLI_OK = 0, CLI_FAILURE = 1, CLI_USAGE = 2 };
+/* Exit codes of every command; the last three of those that ask a server. */
+enum {
+	CLI_OK = 0,
+	CLI_FAILURE = 1,
+	CLI_USAGE = 2,
+	CLI_AUTH = 3,      /* the token is not accepted */
+	CLI_NOT_FOUND = 4, /* no such sandbox */
+	CLI_NETWORK = 6    /* the server cannot be reached, or the connection broke */
+};
 
 #define CLI_OPTIONS_MAX 8
 
@@ -31,6 +38,7 @@ struct cli_command {
 	const char *summary;
 	const char *help;                 /* paragraphs behind the usage line; NULL: the summary */
 	const struct cli_option *options; /* CLI_OPTIONS_MAX at most, ended by a NULL name */
+	const char *repeated; /* the option that may be given several times: cli_repeated() */
 	int min_args;
 	int max_args;
 	bool raw;                     /* run() gets all arguments unread, --help excepted */
@@ -45,8 +53,12 @@ struct cli_call {
 	int argc;                            /* positional arguments */
 	char *const *argv;
 	char *const *envp;
+	char *const *repeated_end; /* behind the values of a repeated option, the first one last */
+	int repeated_count;
 };
 
+/* The value of a repeated option at index, in the order of the command line; NULL past the end. */
+const char *cli_repeated(const struct cli_call *call, int index);
 /* The value of an option of the command ("" for a switch), NULL when it was not given. */
 const char *cli_value(const struct cli_call *call, const char *option);
 
@@ -85,6 +97,11 @@ int cli_find_program(const char *name, char **ret_path, struct error *ret_err);
 /* The image builder (heap): in the source tree this program was built in, or installed. */
 int cli_find_image_builder(char **ret_path, struct error *ret_err);
 
+/* The token made at a server's first start, from its state folder. Wipe ret_token after use. 0 or a
+ * negative errno. */
+#define CLI_TOKEN_SIZE 128
+int cli_read_token(const char *state_dir, char ret_token[CLI_TOKEN_SIZE], struct error *ret_err);
+
 /* Prints text so that a shell takes it as one word. */
 void cli_print_quoted(const char *text, FILE *out);
 
@@ -95,6 +112,8 @@ int cli_run_token_list(const struct cli_call *call);
 int cli_run_token_revoke(const struct cli_call *call);
 int cli_run_image_build(const struct cli_call *call);
 int cli_run_image_list(const struct cli_call *call);
+int cli_run_events(const struct cli_call *call);
+int cli_run_network(const struct cli_call *call);
 int cli_run_doctor(const struct cli_call *call);
 int cli_run_version(const struct cli_call *call);
 int cli_run_help(const struct cli_call *call);

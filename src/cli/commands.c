@@ -48,6 +48,28 @@ static const struct cli_option doctor_options[] = {
 	{0},
 };
 
+static const struct cli_option events_options[] = {
+	{"type", "TYPE",
+		"Only events of that type: created, started, flow, denied, placeholder, scrubbed, "
+		"dropped, policy, gate-ended or ended."},
+	{"follow", NULL, "Go on with what happens, until the sandbox ends."},
+	{"json", NULL, "Print a JSON object a line."},
+	STATE_DIR,
+	CONFIG,
+	{0},
+};
+static const struct cli_option network_options[] = {
+	{"allow", "RULE",
+		"A rule, such as example.com:443 or *.example.com. Those given replace the ones "
+		"there are."},
+	{"deny-all", NULL, "Allow nothing."},
+	{"default", NULL, "Let the server's default count."},
+	{"json", NULL, "Print a JSON object."},
+	STATE_DIR,
+	CONFIG,
+	{0},
+};
+
 static void print_serve_help(FILE *out)
 {
 	fputs("\nOptions:\n", out);
@@ -119,6 +141,36 @@ const struct cli_command cli_commands[] = {
 		.summary = "list guest images",
 		.options = image_options,
 		.run = cli_run_image_list,
+	},
+	{
+		.name = "events",
+		.args = "ID",
+		.summary = "show what happened to a sandbox",
+		.help = "Shows the events of a sandbox, oldest first: its life, the connections "
+			"out "
+			"of it, "
+			"and those that were refused. Asks the server that DENO_SANDBOX_ENDPOINT "
+			"and "
+			"DENO_DEPLOY_TOKEN name, else the one running on the state folder.",
+		.options = events_options,
+		.min_args = 1,
+		.max_args = 1,
+		.run = cli_run_events,
+	},
+	{
+		.name = "network",
+		.args = "ID",
+		.summary = "show or change where a sandbox may connect to",
+		.help = "Shows the rules for connections out of a running sandbox, or changes "
+			"them, "
+			"for "
+			"open connections too. Asks the server that DENO_SANDBOX_ENDPOINT and "
+			"DENO_DEPLOY_TOKEN name, else the one running on the state folder.",
+		.options = network_options,
+		.repeated = "allow",
+		.min_args = 1,
+		.max_args = 1,
+		.run = cli_run_network,
 	},
 	{
 		.name = "doctor",

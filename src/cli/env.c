@@ -8,14 +8,12 @@
 #include "cli/cli.h"
 #include "cli/endpoint.h"
 
-#define TOKEN_MAX 128
-
-static int read_token(const char *state_dir, char ret_token[TOKEN_MAX], struct error *ret_err)
+int cli_read_token(const char *state_dir, char ret_token[CLI_TOKEN_SIZE], struct error *ret_err)
 {
 	auto_free char *path = mem_printf("%s/token", state_dir);
 	auto_free char *text = NULL;
 	size_t len;
-	int r = fd_read_file(AT_FDCWD, path, TOKEN_MAX - 1, &text, &len);
+	int r = fd_read_file(AT_FDCWD, path, CLI_TOKEN_SIZE - 1, &text, &len);
 
 	if (r < 0)
 		return error_set(ret_err, r, "", "cannot read %s: %s%s", path, strerror(-r),
@@ -40,13 +38,13 @@ int cli_run_env(const struct cli_call *call)
 	struct config config;
 	struct endpoint endpoint = {0};
 	struct error err = {0};
-	char token[TOKEN_MAX] = "";
+	char token[CLI_TOKEN_SIZE] = "";
 	int r = cli_load_config(call, &config, &err);
 
 	if (r == 0)
 		r = endpoint_read(config.state_dir, &endpoint, &err);
 	if (r == 0)
-		r = read_token(config.state_dir, token, &err);
+		r = cli_read_token(config.state_dir, token, &err);
 	config_done(&config);
 	if (r < 0)
 		return cli_fail(&err);

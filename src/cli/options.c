@@ -1,5 +1,6 @@
 /* Arguments by table, and the help that comes from the same tables. */
 #include <errno.h>
+#include <stdint.h>
 #include <string.h>
 
 #include "base/mem.h"
@@ -51,11 +52,22 @@ const char *cli_value(const struct cli_call *call, const char *option)
 	return NULL;
 }
 
+const char *cli_repeated(const struct cli_call *call, int index)
+{
+	return index < call->repeated_count ? call->repeated_end[-1 - index] : NULL;
+}
+
 /* --- parsing ----------------------------------------------------------------------------- */
 
 static int usage_error(struct error *ret_err, const char *arg, const char *what)
 {
 	return error_set(ret_err, -EINVAL, "", "%.100s: %s", arg, what);
+}
+
+static bool is_repeated(const struct cli_command *command, int option)
+{
+	return command->repeated != NULL &&
+	       strcmp(command->repeated, command->options[option].name) == 0;
 }
 
 static int find_option(const struct cli_command *command, const char *name, size_t len)
@@ -68,9 +80,10 @@ static int find_option(const struct cli_command *command, const char *name, size
 	return -1;
 }
 
-/* The option at argv[*at]; *at moves onto its value if that is a word of its own. */
-static int take_option(
-	int argc, char *const *argv, int *at, struct cli_call *call, struct error *ret_err)
+/* The option at argv[*at]; *at moves onto its value if that is a word of its own. Values of a
+ * repeated option are stored downwards from repeated. */
+static int take_option(int argc, char *const *argv, int *at, char **repeated, struct cli_call *call,
+	struct error *ret_err)
 {
 	const char *arg = argv[*at];
 	size_t len = strcspn(arg + 2, "=");
@@ -89,6 +102,8 @@ static int take_option(
 	} else {
 		return usage_error(ret_err, arg, "needs a value");
 	}
+	if (is_repeated(call->command, i))
+		repeated[-1 - call->repeated_count++] = (char *)(uintptr_t)call->values[i];
 	return 0;
 }
 
@@ -100,7 +115,11 @@ static bool asks_for_help(const char *arg)
 int cli_parse(const struct cli_command *command, int argc, char *const *argv, char **positional,
 	struct cli_call *ret, bool *ret_help, struct error *ret_err)
 {
-	struct cli_call call = {.command = command, .argv = positional, .envp = ret->envp};
+	/* Both kinds of values come from argv, so that they never meet. */
+	struct cli_call call = {.command = command,
+		.argv = positional,
+		.envp = ret->envp,
+		.repeated_end = positional + argc};
 	bool help = false;
 	bool only_args = false;
 
@@ -116,7 +135,7 @@ int cli_parse(const struct cli_command *command, int argc, char *const *argv, ch
 		} else if (argv[i][1] != '-') {
 			r = usage_error(ret_err, argv[i], "no such option");
 		} else {
-			r = take_option(argc, argv, &i, &call, ret_err);
+			r = take_option(argc, argv, &i, positional + argc, &call, ret_err);
 		}
 		if (r < 0)
 			return r;
@@ -139,7 +158,8 @@ void cli_print_usage(const struct cli_command *command, FILE *out)
 
 	fprintf(out, "usage: warren %s", command->name);
 	for (; o != NULL && o->name != NULL; o++)
-		fprintf(out, " [--%s%s%s]", o->name, o->arg ? " " : "", o->arg ? o->arg : "");
+		fprintf(out, " [--%s%s%s]%s", o->name, o->arg ? " " : "", o->arg ? o->arg : "",
+			is_repeated(command, (int)(o - command->options)) ? "..." : "");
 	if (command->args != NULL)
 		fprintf(out, " %s", command->args);
 	fputc('\n', out);

@@ -211,6 +211,58 @@ static void apply_defaults(struct config *c)
 			abort();
 }
 
+/* The value of a variable; NULL when it is absent or empty. */
+static const char *find_variable(char *const *envp, const char *name)
+{
+	size_t len = strlen(name);
+
+	for (size_t i = 0; envp != NULL && envp[i] != NULL; i++)
+		if (strncmp(envp[i], name, len) == 0 && envp[i][len] == '=' &&
+			envp[i][len + 1] != '\0')
+			return envp[i] + len + 1;
+	return NULL;
+}
+
+/* Other programs' spellings of the same: a proxy without scheme or with a path of "/". */
+static char *tidy_proxy(const char *text)
+{
+	size_t len = strlen(text);
+
+	if (text[len - 1] == '/' && len > 1 && text[len - 2] != '/')
+		len--;
+	return strstr(text, "://") != NULL ? mem_strndup(text, len)
+					   : mem_printf("http://%.*s", (int)len, text);
+}
+
+/* What nobody has set, from the variables that all programs on the machine share. They were not
+ * written for this one, so they are only looked at when they count. */
+static int apply_ambient(struct config *c, char *const *envp, struct error *ret_err)
+{
+	size_t count;
+	const struct config_key *keys = config_keys(&count);
+
+	for (size_t i = 0; i < count; i++) {
+		for (size_t k = 0; k < array_len(keys[i].ambient); k++) {
+			const char *name = keys[i].ambient[k];
+			const char *value = name != NULL ? find_variable(envp, name) : NULL;
+			const struct config_origin origin = {SOURCE_AMBIENT, name, 0};
+			int r;
+
+			if (value == NULL || (c->given & UINT64_C(1) << i) != 0)
+				continue;
+
+			auto_free char *text =
+				keys[i].url_password ? tidy_proxy(value) : mem_strdup(value);
+
+			r = config_set(c, &keys[i], text, &origin, ret_err);
+			if (r < 0)
+				return r;
+			break;
+		}
+	}
+	return 0;
+}
+
 static int apply_flags(struct config *c, const struct flags *flags, struct error *ret_err)
 {
 	const struct config_origin origin = {.source = SOURCE_FLAG};
@@ -241,15 +293,21 @@ int config_load(
 		r = apply_env(c, envp, ret_err);
 	if (r == 0)
 		r = apply_flags(c, &flags, ret_err);
+	if (r == 0)
+		r = apply_ambient(c, envp, ret_err);
 	return r;
 }
 
 void config_done(struct config *c)
 {
 	char **const strings[] = {&c->state_dir, &c->listen, &c->isolation, &c->image_dir,
-		&c->regions, &c->user, &c->log_level, &c->public_url};
+		&c->regions, &c->user, &c->log_level, &c->public_url, &c->egress_default,
+		&c->egress_private, &c->egress_http_proxy, &c->egress_https_proxy,
+		&c->egress_no_proxy, &c->host_ca, &c->extra_ca};
 
 	for (size_t i = 0; i < array_len(strings); i++) {
+		if (*strings[i] != NULL) /* proxies have passwords */
+			mem_wipe(*strings[i], strlen(*strings[i]));
 		free(*strings[i]);
 		*strings[i] = NULL;
 	}

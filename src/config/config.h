@@ -2,7 +2,8 @@
  * The daemon's configuration: one table (table.c) from which the file's keys, the command-line
  * flags, the environment variables, --help, --print-config and the man page text come.
  * Precedence: flag, environment (WARREN_KEY), file, default. Unknown keys are errors everywhere
- * (for the environment: WARREN_* names that are no key).
+ * (for the environment: WARREN_* names that are no key). The proxies that no source names come from
+ * the variables that curl and others know: http_proxy, then HTTP_PROXY, and so on.
  *
  * Every value is checked where it is given, also one that a stronger source overrides: a mistake
  * in the file does not wait for the day the flag is left out.
@@ -22,6 +23,8 @@
 #define CONFIG_STATE_DIR_DEFAULT "/var/lib/warren/state"
 #define CONFIG_IMAGE_DIR_DEFAULT "/var/lib/warren/images"
 #define CONFIG_USER_DEFAULT "warren"
+#define CONFIG_HOST_CA_DEFAULT "/etc/ssl/certs/ca-certificates.crt"
+#define CONFIG_PRIVATE_RANGES_MAX 256
 
 struct config {
 	char *state_dir; /* state-dir, absolute */
@@ -43,7 +46,18 @@ struct config {
 	int64_t max_connections; /* max-connections */
 	bool insecure_listen;    /* allow-namespace-on-network: listen beyond loopback at namespace
 				    level */
+	char *egress_default;    /* egress-default: deny | allow, of sandboxes without allow_net */
+	char *egress_private; /* egress-private: comma-separated ranges that the operator opens */
+	char *egress_http_proxy;    /* egress-http-proxy: http://[user:password@]host:port or "" */
+	char *egress_https_proxy;   /* egress-https-proxy: the same */
+	char *egress_no_proxy;      /* egress-no-proxy: comma-separated names and addresses */
+	char *host_ca;              /* host-ca: certificates that the gates trust */
+	char *extra_ca;             /* extra-ca: further ones, or "" */
+	int64_t event_retention_ms; /* event-retention */
+	int64_t max_events;         /* max-events: of a sandbox */
 	/* derived */
+	bool egress_allow; /* egress-default is allow */
+	uint64_t given;    /* bit i: a file, variable or flag named key i */
 	char region_list[CONFIG_REGIONS_MAX][4];
 	unsigned region_count;
 	struct sockaddr_storage listen_addr; /* ready for bind(2) */

@@ -21,14 +21,18 @@ struct config_key {
 	const char *choices; /* strings: the allowed words with '|' between; NULL: any */
 	/* strings: further check, may fill derived members; the reason in *ret_err */
 	int (*check)(struct config *c, const char *text, struct error *ret_err);
+	bool optional;     /* paths: may be empty */
+	bool url_password; /* strings: a URL that may hold a password, which is never shown */
+	/* Variables of the environment, the stronger first, whose value is the default. */
+	const char *ambient[2];
 };
 
 /* Where a value comes from: for messages and for what a relative path means. */
-enum config_source { SOURCE_DEFAULT, SOURCE_FILE, SOURCE_ENV, SOURCE_FLAG };
+enum config_source { SOURCE_DEFAULT, SOURCE_AMBIENT, SOURCE_FILE, SOURCE_ENV, SOURCE_FLAG };
 
 struct config_origin {
 	enum config_source source;
-	const char *file; /* SOURCE_FILE */
+	const char *file; /* SOURCE_FILE; SOURCE_AMBIENT: the variable */
 	unsigned line;
 };
 
@@ -53,3 +57,11 @@ int config_check_listen(struct config *c, const char *text, struct error *ret_er
 int config_check_regions(struct config *c, const char *text, struct error *ret_err);
 int config_check_user(struct config *c, const char *text, struct error *ret_err);
 int config_check_public_url(struct config *c, const char *text, struct error *ret_err);
+
+/* network.c */
+int config_check_egress_default(struct config *c, const char *text, struct error *ret_err);
+int config_check_private(struct config *c, const char *text, struct error *ret_err);
+int config_check_proxy(struct config *c, const char *text, struct error *ret_err);
+int config_check_no_proxy(struct config *c, const char *text, struct error *ret_err);
+/* Writes a proxy's URL with *** for its password. */
+void config_write_proxy(const char *url, FILE *out);

@@ -161,7 +161,89 @@ static const struct config_key keys[] = {
 		.min = 1,
 		.max = 1000000,
 	},
+	{
+		.info = {"egress-default", "POLICY", "deny",
+			"Outbound network of sandboxes that were made without allowNet: deny for "
+			"none, or allow for every public address."},
+		.type = KEY_STRING,
+		MEMBER(egress_default),
+		.check = config_check_egress_default,
+	},
+	{
+		.info = {"egress-private", "LIST", "",
+			"Ranges of private addresses that sandboxes may reach when their rules "
+			"allow it, such as 10.1.0.0/16, separated by commas. All others are "
+			"refused whatever the rules say."},
+		.type = KEY_STRING,
+		MEMBER(egress_private),
+		.check = config_check_private,
+	},
+	{
+		.info = {"egress-http-proxy", "URL", "",
+			"Proxy for the plain HTTP requests of sandboxes, as "
+			"http://[user:password@]host:port. If not set, the variable http_proxy, "
+			"then HTTP_PROXY is used."},
+		.type = KEY_STRING,
+		MEMBER(egress_http_proxy),
+		.check = config_check_proxy,
+		.url_password = true,
+		.ambient = {"http_proxy", "HTTP_PROXY"},
+	},
+	{
+		.info = {"egress-https-proxy", "URL", "",
+			"Proxy for all other connections of sandboxes, by CONNECT, in the same "
+			"form. If not set, the variable https_proxy, then HTTPS_PROXY is used."},
+		.type = KEY_STRING,
+		MEMBER(egress_https_proxy),
+		.check = config_check_proxy,
+		.url_password = true,
+		.ambient = {"https_proxy", "HTTPS_PROXY"},
+	},
+	{
+		.info = {"egress-no-proxy", "LIST", "",
+			"Names, addresses and ranges that are reached without a proxy, separated "
+			"by commas; * for all. If not set, the variable no_proxy, then NO_PROXY "
+			"is used."},
+		.type = KEY_STRING,
+		MEMBER(egress_no_proxy),
+		.check = config_check_no_proxy,
+		.ambient = {"no_proxy", "NO_PROXY"},
+	},
+	{
+		.info = {"host-ca", "FILE", CONFIG_HOST_CA_DEFAULT,
+			"Certificates, in PEM, of the authorities that are trusted for hosts to "
+			"which secrets are sent."},
+		.type = KEY_PATH,
+		MEMBER(host_ca),
+	},
+	{
+		.info = {"extra-ca", "FILE", "",
+			"Further certificates to trust, such as that of a company's own "
+			"authority."},
+		.type = KEY_PATH,
+		MEMBER(extra_ca),
+		.optional = true,
+	},
+	{
+		.info = {"event-retention", "DURATION", "7d",
+			"How long the events of sandboxes are kept. They go with their sandbox's "
+			"record at the latest."},
+		.type = KEY_DURATION,
+		MEMBER(event_retention_ms),
+		.min = 0,
+		.max = 3650 * DAY,
+	},
+	{
+		.info = {"max-events", "N", "10000",
+			"Events kept for a sandbox; the oldest go first."},
+		.type = KEY_INT,
+		MEMBER(max_events),
+		.min = 1,
+		.max = 1000000,
+	},
 };
+
+_Static_assert(array_len(keys) <= 64, "struct config.given has a bit for each");
 
 const struct config_key *config_keys(size_t *ret_count)
 {

@@ -288,7 +288,7 @@ static int set_path(struct config *c, const struct config_key *key, const char *
 	auto_free char *path = NULL;
 	char cwd[PATH_MAX];
 
-	if (text[0] == '/') {
+	if (text[0] == '/' || (text[0] == '\0' && key->optional)) {
 		path = mem_strdup(text);
 	} else if (text[0] == '\0' || source == SOURCE_FILE) {
 		return error_set(ret_err, -EINVAL, "", "must be an absolute path");
@@ -406,12 +406,15 @@ static int set_value(struct config *c, const struct config_key *key, const char 
 }
 
 /* "--listen", "WARREN_LISTEN" or "listen", as the person wrote it. */
-static char *spelling(const struct config_key *key, enum config_source source)
+static char *spelling(const struct config_key *key, const struct config_origin *origin)
 {
+	enum config_source source = origin->source;
 	char *text;
 
 	if (source == SOURCE_FLAG)
 		return mem_printf("--%s", key->info.name);
+	if (origin->source == SOURCE_AMBIENT)
+		return mem_strdup(origin->file);
 	if (source != SOURCE_ENV)
 		return mem_strdup(key->info.name);
 	text = mem_printf("WARREN_%s", key->info.name);
@@ -429,17 +432,26 @@ int config_set(struct config *c, const struct config_key *key, const char *text,
 {
 	struct error why = {0};
 	int r = set_value(c, key, text, origin->source, &why);
+	size_t count;
 
-	if (r == 0)
+	if (r == 0) {
+		if (origin->source > SOURCE_AMBIENT)
+			c->given |= UINT64_C(1) << (key - config_keys(&count));
 		return 0;
+	}
 
-	auto_free char *name = spelling(key, origin->source);
+	auto_free char *name = spelling(key, origin);
+	auto_free char *got =
+		key->url_password ? mem_strdup("") : mem_printf(" (got '%.100s')", text);
 
 	if (origin->source == SOURCE_FILE)
-		return error_set_field(ret_err, r, "", name, "%s, line %u: %s: %s (got '%.100s')",
-			origin->file, origin->line, name, why.message, text);
-	return error_set_field(
-		ret_err, r, "", name, "%s: %s (got '%.100s')", name, why.message, text);
+		return error_set_field(ret_err, r, "", name, "%s, line %u: %s: %s%s", origin->file,
+			origin->line, name, why.message, got);
+	if (origin->source == SOURCE_AMBIENT)
+		return error_set_field(ret_err, r, "", name,
+			"environment variable %s, the default of %s: %s%s; set %s, empty for none",
+			name, key->info.name, why.message, got, key->info.name);
+	return error_set_field(ret_err, r, "", name, "%s: %s%s", name, why.message, got);
 }
 
 void config_write_value(const struct config *c, const struct config_key *key, FILE *out)
@@ -449,6 +461,10 @@ void config_write_value(const struct config *c, const struct config_key *key, FI
 	switch (key->type) {
 	case KEY_STRING:
 	case KEY_PATH:
+		if (key->url_password) {
+			config_write_proxy(*(char *const *)member, out);
+			return;
+		}
 		fputs(*(char *const *)member, out);
 		return;
 	case KEY_DURATION:

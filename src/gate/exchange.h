@@ -53,6 +53,7 @@ struct exchange_params {
 	bool absolute_form;
 	const char *proxy_authorization;
 	const struct exchange_ops *ops;
+	void *data; /* the owner's */
 };
 
 /* Engines embed it as their first member; the owner sees only this. */

@@ -4,7 +4,9 @@
  * the value itself; with any of its bytes percent-encoded; JSON-escaped (\uXXXX, \/ and the
  * like); in hexadecimal (either case, also mixed); in base64 (both alphabets, at each of the three
  * alignments, so also inside a longer text such as "user:value"), the base64 also percent-encoded,
- * JSON-escaped or broken into lines.
+ * JSON-escaped or broken into lines. Of base64 the characters go that depend on the value alone: up
+ * to one at either end, which a neighbouring byte shares, stays. Values of less than 4 bytes are
+ * found as they are only; what was encoded twice in one way is not found.
  *
  * A stream is fed in pieces of any size: bytes that may be the beginning of a value are held back
  * until it is clear, and no others.

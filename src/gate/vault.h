@@ -26,8 +26,10 @@ struct vault;
 struct vault *vault_new(void);
 /* Wipes. NULL is fine. */
 void vault_free(struct vault *v);
-/* Copies everything. hosts: at least one. -EINVAL (placeholder not of the form above, empty value,
- * host), -E2BIG (too many secrets, value too long). */
+/* Copies everything. hosts: at least one. -EINVAL (placeholder not of the form above with digits
+ * 0-9 a-f, or another secret's as well; empty value; host), -E2BIG (too many secrets, value too
+ * long).
+ */
 int vault_add(struct vault *v, const char *name, const char *placeholder, const void *value,
 	size_t value_len, const char *const *hosts, size_t host_count, struct error *ret_err);
 size_t vault_count(const struct vault *v);
@@ -44,25 +46,37 @@ bool vault_header_ok(const char *name, size_t len);
 
 /*
  * Puts values in for placeholders in one header value: wherever a placeholder of a secret in
- * `allowed` stands, and inside the base64 of "Basic ..." when the header is Authorization or
- * Proxy-Authorization (decoded, replaced, encoded anew). Appends the whole resulting value to out.
+ * `allowed` stands, and inside the base64 of "Basic ..." when the header is Authorization
+ * (decoded, replaced, encoded anew). Appends the whole resulting value to out. A placeholder is the
+ * prefix and its digits exactly, with no further digit 0-9 a-f behind them; nothing is asked of
+ * what stands in front. In a header that vault_header_ok() refuses none is put in.
  */
 struct vault_swap {
 	uint64_t used;  /* values put in */
-	uint64_t stray; /* placeholders of this sandbox seen and left as they are */
+	uint64_t stray; /* placeholders seen (in any form of vault_watch()), but not put in */
 };
-/* 0, -ENOBUFS (out is full), -EINVAL (a value holds bytes that no header may have: CR, LF, NUL). */
+/* 0, -ENOBUFS (out is full), -EINVAL (a value holds bytes that no header may have: controls but for
+ * tabs). out and *ret are as before then. */
 int vault_substitute(const struct vault *v, uint64_t allowed, const char *header_name,
 	size_t name_len, const char *value, size_t value_len, struct buf *out,
 	struct vault_swap *ret);
 
 /*
- * Looks for placeholders in a byte stream that is passed on as it is, in plain, percent-encoded
- * and base64 form, across borders of chunks. Zero-initialised; *ret gets the set of secrets whose
- * placeholder ended in this chunk.
+ * Looks for placeholders in a byte stream that is passed on as it is: plain, with any of their
+ * characters percent-encoded, and in base64 at any alignment (percent-encoded as well), across
+ * borders of chunks. Zero-initialised. Returns the set of secrets whose placeholder ended in this
+ * chunk; what follows its last digit makes no difference here.
  */
+struct vault_watch_form {
+	uint32_t places; /* beginnings of the fixed part that end here */
+	uint8_t left;    /* bytes of the rest that are still to come */
+	uint8_t bits;    /* base64: of rest that are no byte yet */
+	uint16_t rest;
+	uint8_t digits[PLACEHOLDER_HEX];
+};
 struct vault_watch {
-	uint8_t tail[512];
-	size_t tail_len;
+	struct vault_watch_form raw[4], decoded[4];
+	uint8_t escape[3]; /* "%4" */
+	uint8_t escape_len;
 };
 uint64_t vault_watch(const struct vault *v, struct vault_watch *w, const uint8_t *data, size_t len);

@@ -20,6 +20,8 @@ struct backend_ops {
 	void (*set_memory)(struct machine *m, unsigned memory_mb);
 	/* Ends in backend_usage(). */
 	void (*get_usage)(struct machine *m);
+	/* Ends in backend_gate(). */
+	void (*open_gate)(struct machine *m);
 	/* Ends in backend_gone(). Answers still due for the machine are dropped. */
 	void (*destroy)(struct machine *m);
 };
@@ -56,6 +58,8 @@ struct machine {
 	void *data;
 	machine_gone_fn gone_fn;
 	void *gone_data;
+	machine_gate_fn gate_fn; /* NULL: nobody waits for a gate */
+	void *gate_data;
 	struct list usage_waits; /* one for each machine_get_usage(), oldest first */
 	struct loop_defer defer; /* a callback that the loop has to make */
 	uint64_t name[2];        /* the backend's: what it calls the machine */
@@ -67,6 +71,8 @@ void backend_failed(struct machine *m, const struct error *err);
 void backend_exited(struct machine *m, int status, uint64_t oom_kills);
 /* Answers the oldest machine_get_usage(); NULL: cannot be read. */
 void backend_usage(struct machine *m, const struct machine_usage *usage);
+/* Answers machine_open_gate(); err NULL: fd is the gate's socket (taken over). */
+void backend_gate(struct machine *m, int fd, const struct error *err);
 /* Frees m. */
 void backend_gone(struct machine *m);
 /* Every machine has ended; nothing more comes from the backend. */

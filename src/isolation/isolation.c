@@ -171,15 +171,26 @@ void machine_set_memory(struct machine *m, unsigned memory_mb)
 		m->iso->ops->set_memory(m, memory_mb);
 }
 
-static void on_usage_refused(struct loop_defer *defer)
+static bool is_waiting(const struct machine *m)
+{
+	return m->gate_fn != NULL || !list_empty(&m->usage_waits);
+}
+
+static void on_refused(struct loop_defer *defer)
 {
 	struct machine *m = container_of(defer, struct machine, defer);
+	struct error err = {0};
 
 	/* The owner may destroy the machine inside the callback. */
-	if (list_empty(&m->usage_waits))
+	if (!is_waiting(m))
 		return;
-	loop_defer(m->iso->loop, &m->defer, on_usage_refused);
-	backend_usage(m, NULL);
+	loop_defer(m->iso->loop, &m->defer, on_refused);
+	if (m->gate_fn == NULL) {
+		backend_usage(m, NULL);
+		return;
+	}
+	error_set(&err, -ENOTCONN, "ISOLATION_LOST", "the keeper is gone");
+	backend_gate(m, -EBADF, &err);
 }
 
 void machine_get_usage(struct machine *m, machine_usage_fn fn, void *data)
@@ -192,9 +203,22 @@ void machine_get_usage(struct machine *m, machine_usage_fn fn, void *data)
 	if (m->state == MACHINE_RUNNING)
 		m->iso->ops->get_usage(m);
 	else if (m->state == MACHINE_LOST)
-		loop_defer(m->iso->loop, &m->defer, on_usage_refused);
+		loop_defer(m->iso->loop, &m->defer, on_refused);
 	else
 		assert(!"a machine that has not started has no counters");
+}
+
+void machine_open_gate(struct machine *m, machine_gate_fn fn, void *data)
+{
+	assert(m->gate_fn == NULL);
+	m->gate_fn = fn;
+	m->gate_data = data;
+	if (m->state == MACHINE_RUNNING)
+		m->iso->ops->open_gate(m);
+	else if (m->state == MACHINE_LOST)
+		loop_defer(m->iso->loop, &m->defer, on_refused);
+	else
+		assert(!"a machine that has not started has no network");
 }
 
 static void on_gone(struct loop_defer *defer)
@@ -207,6 +231,7 @@ void machine_destroy(struct machine *m, machine_gone_fn fn, void *data)
 	assert(m->state != MACHINE_DOOMED && m->state != MACHINE_ENDING);
 	m->gone_fn = fn;
 	m->gone_data = data;
+	m->gate_fn = NULL;
 	switch (m->state) {
 	case MACHINE_STARTING:
 		m->state = MACHINE_DOOMED;
@@ -272,6 +297,15 @@ void backend_usage(struct machine *m, const struct machine_usage *usage)
 	fn(usage, data);
 }
 
+void backend_gate(struct machine *m, int fd, const struct error *err)
+{
+	auto_close int mine = fd;
+	machine_gate_fn fn = take_ptr(m->gate_fn);
+
+	if (fn != NULL)
+		fn(err == NULL ? take_fd(mine) : -1, err, m->gate_data);
+}
+
 void backend_gone(struct machine *m)
 {
 	machine_gone_fn fn = m->gone_fn;
@@ -295,8 +329,8 @@ static void lose(struct machine *m, const struct error *err)
 		break;
 	case MACHINE_RUNNING:
 		m->state = MACHINE_LOST;
-		if (!list_empty(&m->usage_waits))
-			loop_defer(m->iso->loop, &m->defer, on_usage_refused);
+		if (is_waiting(m))
+			loop_defer(m->iso->loop, &m->defer, on_refused);
 		break;
 	case MACHINE_LOST:
 	case MACHINE_STATE_COUNT:

@@ -83,6 +83,12 @@ void machine_set_memory(struct machine *m, unsigned memory_mb);
 /* fn gets usage, or NULL when it cannot be read any more. Not called after machine_destroy(). */
 typedef void (*machine_usage_fn)(const struct machine_usage *usage, void *data);
 void machine_get_usage(struct machine *m, machine_usage_fn fn, void *data);
+/* Starts the machine's gate, which is its way out (rpc/gate.h): fn gets the daemon's end of the
+ * gate's socket (now the caller's), or -1 and why not. Only when the machine runs, and not again
+ * before fn has been called; -EBUSY while a gate lives, -EAGAIN when none can be started just now.
+ * Not called after machine_destroy(). The gate ends with the machine, or with its socket. */
+typedef void (*machine_gate_fn)(int fd, const struct error *err, void *data);
+void machine_open_gate(struct machine *m, machine_gate_fn fn, void *data);
 /* Ends the machine in any state; no further callback of it comes; m must not be used afterwards.
  * fn (may be NULL) is called when its processes are gone. */
 typedef void (*machine_gone_fn)(void *data);

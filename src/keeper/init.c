@@ -4,13 +4,11 @@
 #include <fcntl.h>
 #include <inttypes.h>
 #include <linux/capability.h>
-#include <net/if.h>
 #include <sched.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/ioctl.h>
 #include <sys/prctl.h>
 #include <sys/resource.h>
 #include <sys/stat.h>
@@ -22,6 +20,7 @@
 #include "base/privilege.h"
 #include "keeper/aide.h"
 #include "keeper/fds.h"
+#include "keeper/network.h"
 #include "keeper/run.h"
 #include "keeper/tree.h"
 #include "keeper/userns.h"
@@ -47,6 +46,7 @@ struct init {
 	const struct init_params *p;
 	struct tree tree;
 	struct aide cgroup_aide;
+	int netns;
 };
 
 /* --- birth ------------------------------------------------------------------------------------ */
@@ -121,18 +121,19 @@ static void open_network(const struct init *in)
 	(void)fd_write_file(AT_FDCWD, "/proc/sys/net/ipv4/ping_group_range", range);
 }
 
+/* The keeper cannot open the namespace of a process that has entered its user namespace. */
 static int step_network(struct init *in)
 {
-	struct ifreq req = {.ifr_name = "lo"};
-	auto_close int sock = socket(AF_INET, SOCK_DGRAM | SOCK_CLOEXEC, 0);
-
-	if (sock < 0 || ioctl(sock, SIOCGIFFLAGS, &req) < 0)
-		return -errno;
-	req.ifr_flags = (short)(req.ifr_flags | IFF_UP);
-	if (ioctl(sock, SIOCSIFFLAGS, &req) < 0)
+	in->netns = open("/proc/self/ns/net", O_RDONLY | O_CLOEXEC);
+	if (in->netns < 0)
 		return -errno;
 	open_network(in);
-	return 0;
+	return network_raise();
+}
+
+static int step_rules(struct init *in)
+{
+	return netrules_load(in->p->rules);
 }
 
 /* --- tree ------------------------------------------------------------------------------------- */
@@ -256,6 +257,7 @@ static const struct step steps[] = {
 	{"clone the disk", step_disk},
 	{"make namespaces", step_unshare},
 	{"raise the loopback interface", step_network},
+	{"load packet rules (nf_tables, nf_conntrack)", step_rules},
 	{"make the user namespace", step_userns},
 	{"mount the disk", step_mount_disk},
 	{"mount the overlay", step_overlay},
@@ -270,17 +272,23 @@ static const struct step steps[] = {
 	{"install the system call filter", step_filter},
 };
 
-static int report(int status, enum init_event event, const char *what, int err, int fd)
+static int report_ready(const struct init *in)
 {
-	struct init_report msg = {.event = event, .err = err};
+	const struct init_report msg = {.event = INIT_READY};
+	const int fds[INIT_FD_COUNT] = {
+		[INIT_FD_ROOT] = in->tree.disk,
+		[INIT_FD_NETNS] = in->netns,
+	};
 
-	snprintf(msg.what, sizeof(msg.what), "%s", what);
-	return fd_send_msg(status, &msg, sizeof(msg), &fd, fd >= 0 ? 1 : 0);
+	return fd_send_msg(in->p->status, &msg, sizeof(msg), fds, INIT_FD_COUNT);
 }
 
 _Noreturn static void die(int status, const char *what, int err)
 {
-	(void)report(status, INIT_FAILED, what, err, -1);
+	struct init_report msg = {.event = INIT_FAILED, .err = err};
+
+	snprintf(msg.what, sizeof(msg.what), "%s", what);
+	(void)fd_send_msg(status, &msg, sizeof(msg), NULL, 0);
 	_exit(EXIT_FAILURE);
 }
 
@@ -314,6 +322,7 @@ _Noreturn void init_run(const struct init_params *params)
 				.root = -EBADF,
 				.disk = -EBADF,
 			},
+		.netns = -EBADF,
 	};
 
 	for (size_t i = 0; i < array_len(steps); i++) {
@@ -322,7 +331,7 @@ _Noreturn void init_run(const struct init_params *params)
 			die(params->status, steps[i].what, r);
 	}
 	/* When the keeper has ended since the signal for that was asked for, this fails. */
-	int r = report(params->status, INIT_READY, "", 0, in.tree.disk);
+	int r = report_ready(&in);
 	if (r == 0)
 		r = place_sockets(params->status, params->channel);
 	if (r < 0)

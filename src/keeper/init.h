@@ -16,13 +16,18 @@
 #include "keeper/cgroup.h"
 #include "keeper/disk.h"
 #include "keeper/loopdev.h"
+#include "keeper/netrules.h"
 #include "keeper/seccomp.h"
 
 #define INIT_WHAT_SIZE 48
 
 enum init_event { INIT_READY, INIT_FAILED };
 
-/* What it says on its status socket. READY carries the root folder of the disk's file system. */
+/* Descriptors that READY carries: the root folder of the disk's file system, and the network
+ * namespace. */
+enum init_fd { INIT_FD_ROOT, INIT_FD_NETNS, INIT_FD_COUNT };
+
+/* What it says on its status socket. */
 struct init_report {
 	uint32_t event;
 	int32_t err;               /* FAILED: negative errno */
@@ -39,6 +44,7 @@ struct init_params {
 	int loop;                             /* number of the device lent to it */
 	const struct loopdevs *loops;
 	const struct cgroup_tree *cgroups;
+	const struct netrules *rules;
 	const struct seccomp_filter *filter;
 };
 

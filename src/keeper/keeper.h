@@ -6,8 +6,10 @@
 
 #include "keeper/cgroup.h"
 #include "keeper/disk.h"
+#include "keeper/gates.h"
 #include "keeper/link.h"
 #include "keeper/loopdev.h"
+#include "keeper/netrules.h"
 #include "keeper/pool.h"
 #include "keeper/seccomp.h"
 #include "keeper/state.h"
@@ -22,8 +24,11 @@ struct keeper {
 	struct cgroup_tree cgroups;
 	struct loopdevs loops;
 	struct seccomp_filter filter; /* of machines */
+	struct netrules rules;        /* of their networks */
 	struct link link;             /* to the daemon */
 	struct pool pool;
+	struct gates gates;
+	int netns; /* the keeper's own network namespace */
 	struct undertaker undertaker;
 	struct loop_timer patience; /* bounds the end */
 	bool greeted;

@@ -77,6 +77,7 @@ static int start_process(struct slot *s, struct pair *status, struct pair *chann
 		.loop = s->loop_no,
 		.loops = &k->loops,
 		.cgroups = &k->cgroups,
+		.rules = &k->rules,
 		.filter = &k->filter,
 	};
 

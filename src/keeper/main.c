@@ -31,14 +31,20 @@
 #define SWEEP_WAIT_MS 5000
 #define END_WAIT_NS (15 * CLOCK_SEC)
 #define UID_BASE_DEFAULT 0x40000000
+#define HOST_CA_DEFAULT "/etc/ssl/certs/ca-certificates.crt"
 
 struct options {
 	int socket_fd;
 	int state_fd;
 	const char *image_dir;
 	const char *agent;
+	const char *gate;
+	const char *resolver;
+	const char *host_ca;
+	const char *extra_ca;
 	uint32_t uid_base;
 	enum log_level level;
+	const char *level_name; /* NULL: the default */
 	bool sweep;
 };
 
@@ -49,6 +55,10 @@ enum option_id {
 	OPT_STATE,
 	OPT_IMAGE,
 	OPT_AGENT,
+	OPT_GATE,
+	OPT_RESOLVER,
+	OPT_HOST_CA,
+	OPT_EXTRA_CA,
 	OPT_UID_BASE,
 	OPT_LOG,
 	OPT_SWEEP,
@@ -60,6 +70,10 @@ static const struct option option_table[] = {
 	{"state-dir-fd", required_argument, NULL, OPT_STATE},
 	{"image-dir", required_argument, NULL, OPT_IMAGE},
 	{"agent", required_argument, NULL, OPT_AGENT},
+	{"gate", required_argument, NULL, OPT_GATE},
+	{"resolver", required_argument, NULL, OPT_RESOLVER},
+	{"host-ca", required_argument, NULL, OPT_HOST_CA},
+	{"extra-ca", required_argument, NULL, OPT_EXTRA_CA},
 	{"uid-base", required_argument, NULL, OPT_UID_BASE},
 	{"log-level", required_argument, NULL, OPT_LOG},
 	{"sweep", no_argument, NULL, OPT_SWEEP},
@@ -70,6 +84,7 @@ static const struct option option_table[] = {
 static const char usage[] =
 	"warren-keeper is started by warrend.\n"
 	"usage: warren-keeper --socket-fd N --state-dir-fd N --image-dir DIR --agent FILE\n"
+	"                     --gate FILE --resolver FILE [--host-ca FILE] [--extra-ca FILE]\n"
 	"                     [--uid-base N] [--log-level LEVEL]\n"
 	"       warren-keeper --sweep --state-dir-fd N\n"
 	"           removes what a killed keeper left behind\n";
@@ -86,13 +101,15 @@ static int parse_number(const char *text, uint32_t max, uint32_t *ret)
 	return 0;
 }
 
-/* An id beyond the last range would not fit the kernel's signed group range for ping. */
+/* An id beyond the last range would not fit the kernel's signed group range for ping. Below the
+ * ranges are the ids of the gates and the resolver, which must not be those of accounts. */
 static int parse_uid_base(const char *text, uint32_t *ret)
 {
 	uint32_t base;
+	uint32_t min = USERNS_IDS + KEEPER_SLOTS_MAX + 1;
 	uint32_t max = (uint32_t)INT32_MAX - KEEPER_SLOTS_MAX * USERNS_IDS + 1;
 
-	if (parse_number(text, max, &base) < 0 || base < USERNS_IDS)
+	if (parse_number(text, max, &base) < 0 || base < min)
 		return -EINVAL;
 	*ret = base;
 	return 0;
@@ -121,9 +138,22 @@ static int parse_one(struct options *o, int id, const char *value)
 	case OPT_AGENT:
 		o->agent = value;
 		return 0;
+	case OPT_GATE:
+		o->gate = value;
+		return 0;
+	case OPT_RESOLVER:
+		o->resolver = value;
+		return 0;
+	case OPT_HOST_CA:
+		o->host_ca = value;
+		return 0;
+	case OPT_EXTRA_CA:
+		o->extra_ca = value;
+		return 0;
 	case OPT_UID_BASE:
 		return parse_uid_base(value, &o->uid_base);
 	case OPT_LOG:
+		o->level_name = value;
 		return log_level_parse(value, &o->level);
 	case OPT_SWEEP:
 		o->sweep = true;
@@ -149,10 +179,9 @@ static int parse_options(struct options *o, int argc, char **argv)
 			return -EINVAL;
 		}
 	}
-	bool complete =
-		o->state_fd >= 0 &&
-		(o->sweep || (o->socket_fd >= 0 && o->image_dir != NULL && o->agent != NULL));
-	if (!complete || optind != argc) {
+	bool service = o->socket_fd >= 0 && o->image_dir != NULL && o->agent != NULL &&
+		       o->gate != NULL && o->resolver != NULL;
+	if (o->state_fd < 0 || (!o->sweep && !service) || optind != argc) {
 		fputs(usage, stderr);
 		return -EINVAL;
 	}
@@ -213,6 +242,13 @@ static void raise_files(void)
 	}
 }
 
+static int open_netns(struct keeper *k, const char **ret_what)
+{
+	*ret_what = "open the network namespace";
+	k->netns = open("/proc/self/ns/net", O_RDONLY | O_CLOEXEC);
+	return k->netns < 0 ? -errno : 0;
+}
+
 static int open_loops(struct keeper *k, const char **ret_what)
 {
 	int nodes = open(RUN_NODES, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
@@ -232,7 +268,7 @@ static int start(struct keeper *k, const struct options *o, const char **ret_wha
 	raise_files();
 	k->uid_base = o->uid_base;
 	seccomp_build(&k->filter, SECCOMP_SET_MACHINE);
-	tree_prepare();
+	netrules_build(&k->rules);
 	int r = stage_isolate(o->state_fd, ret_what);
 	if (r == 0)
 		r = state_open(&k->state, o->state_fd, LOCK_WAIT_MS, ret_what);
@@ -249,6 +285,13 @@ static int start(struct keeper *k, const struct options *o, const char **ret_wha
 	if (r == 0)
 		r = stage_agent(o->agent, ret_what);
 	if (r == 0)
+		r = stage_programs(o->gate, o->resolver, ret_what);
+	if (r == 0)
+		r = stage_trust(o->host_ca, o->extra_ca, ret_what);
+	if (r == 0)
+		r = open_netns(k, ret_what);
+	tree_prepare();
+	if (r == 0)
 		r = stage_drop_rights(ret_what);
 	if (r == 0) {
 		*ret_what = "start the undertaker";
@@ -257,14 +300,23 @@ static int start(struct keeper *k, const struct options *o, const char **ret_wha
 	return r;
 }
 
-static int serve(struct keeper *k, int *sock, const char **ret_what)
+/* The programs beside the keeper start with the rights that it has kept: a later start, when one of
+ * them has ended, has no others. */
+static int serve(struct keeper *k, const struct options *o, int *sock, const char **ret_what)
 {
+	const struct gates_params gates = {
+		.extra_ca = o->extra_ca,
+		.log_level = o->level_name,
+	};
+
 	*ret_what = "make the event loop";
 	k->loop = loop_new();
 	if (k->loop == NULL)
 		return -errno;
 	pool_init(&k->pool, k);
 	int r = watch_signals(k);
+	if (r == 0)
+		r = gates_start(&k->gates, k, &gates, ret_what);
 	if (r == 0)
 		r = link_open(&k->link, k->loop, take_fd(*sock), &requests_link_ops);
 	if (r < 0)
@@ -286,7 +338,7 @@ static struct keeper *keeper_new(void)
 {
 	struct keeper *k = mem_new(struct keeper);
 
-	k->template.fd = -EBADF;
+	k->template.fd = k->netns = -EBADF;
 	k->state = (struct state){.dir = -EBADF, .lock = -EBADF, .disks = -EBADF};
 	k->loops = (struct loopdevs){.control = -EBADF, .record = -EBADF, .nodes = -EBADF};
 	for (unsigned i = 0; i < CGROUP_CONTROLLERS; i++)
@@ -301,6 +353,7 @@ static void clean_up(struct keeper *k)
 
 	if (k->loop != NULL) {
 		link_close(&k->link);
+		gates_stop(&k->gates);
 		pool_done(&k->pool);
 		loop_free(k->loop);
 	}
@@ -312,6 +365,7 @@ static void clean_up(struct keeper *k)
 	cgroup_tree_close(&k->cgroups);
 	disk_template_close(&k->template);
 	state_close(&k->state);
+	fd_close(k->netns);
 	free(k);
 }
 
@@ -324,7 +378,7 @@ static int run_service(const struct options *o)
 
 	if (r == 0) {
 		log_debug("ready instance=%s uid-base=%u", k->state.instance, k->uid_base);
-		r = serve(k, &sock, &what);
+		r = serve(k, o, &sock, &what);
 	}
 	if (r < 0) {
 		log_error("cannot %s: %s", what, strerror(-r));
@@ -357,6 +411,7 @@ int main(int argc, char **argv)
 	struct options o = {
 		.socket_fd = -EBADF,
 		.state_fd = -EBADF,
+		.host_ca = HOST_CA_DEFAULT,
 		.uid_base = UID_BASE_DEFAULT,
 		.level = LOG_LEVEL_INFO,
 	};

@@ -12,7 +12,7 @@
 
 #include <stdint.h>
 
-#define KEEPER_VERSION 1
+#define KEEPER_VERSION 2
 #define KEEPER_SLOTS_MAX 4096
 #define KEEPER_PREPARE_MAX 64
 #define KEEPER_MEMORY_MIN_MB 64
@@ -32,14 +32,15 @@ enum keeper_verb {
 			   */
 	KEEPER_PREPARE,   /* how many machines to keep half-made in reserve */
 	KEEPER_EXITED,    /* keeper -> daemon, unasked */
+	KEEPER_GATE,      /* start the gate of a machine; reply carries its socket */
 	KEEPER_VERB_COUNT
 };
 
 struct keeper_request {
 	uint32_t verb;
-	uint32_t slot; /* LIMIT, USAGE, DESTROY: which machine */
+	uint32_t slot; /* LIMIT, USAGE, DESTROY, GATE: which machine */
 	uint64_t cookie;
-	uint64_t generation; /* LIMIT, USAGE, DESTROY: as in the reply to CREATE; stale = -ESTALE */
+	uint64_t generation; /* likewise: as in the reply to CREATE; stale = -ESTALE */
 	union {
 		struct {
 			uint32_t version;
@@ -89,5 +90,9 @@ struct keeper_reply {
 			uint32_t reserved;
 			uint64_t oom_kills;
 		} exited;
+		struct {
+			int32_t pid; /* of the gate, in the keeper's namespace */
+			uint32_t reserved;
+		} gate;
 	};
 };

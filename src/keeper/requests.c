@@ -99,12 +99,22 @@ static int run_prepare(struct keeper *k, struct slot *s, const struct keeper_req
 	return 0;
 }
 
+static int run_gate(struct keeper *k, struct slot *s, const struct keeper_request *req,
+	struct keeper_reply *reply)
+{
+	(void)k;
+	(void)reply;
+	int r = slot_gate_ask(&s->gate, req->cookie);
+	return r < 0 ? r : LATER;
+}
+
 static const struct handler handlers[KEEPER_VERB_COUNT] = {
 	[KEEPER_HELLO] = {"hello", false, run_hello},
 	[KEEPER_CREATE] = {"create a machine", false, run_create},
 	[KEEPER_LIMIT] = {"change the memory limit", true, run_limit},
 	[KEEPER_USAGE] = {"read the counters", true, run_usage},
 	[KEEPER_DESTROY] = {"destroy the machine", true, run_destroy},
+	[KEEPER_GATE] = {"start the gate", true, run_gate},
 	[KEEPER_PREPARE] = {"set the size of the reserve", false, run_prepare},
 };
 

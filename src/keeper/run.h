@@ -9,9 +9,12 @@
 #define RUN_DISK "disk"   /* where a machine mounts its disk */
 #define RUN_UPPER "disk/upper"
 #define RUN_WORK "disk/work"
-#define RUN_ROOT "root"   /* where a machine mounts the two together */
-#define RUN_VEIL "veil"   /* where a machine mounts what it lays over parts of /proc */
-#define RUN_NODES "nodes" /* files of loop devices */
-#define RUN_AGENT "agent" /* the agent, root's, mode 0711 */
+#define RUN_ROOT "root"                /* where a machine mounts the two together */
+#define RUN_VEIL "veil"                /* where a machine mounts what it lays over parts of /proc */
+#define RUN_NODES "nodes"              /* files of loop devices */
+#define RUN_AGENT "agent"              /* the agent, root's, mode 0711 */
+#define RUN_GATE "warren-gate"         /* the program, from where it is installed */
+#define RUN_RESOLVER "warren-resolver" /* likewise */
+#define RUN_TRUST "trust.pem"          /* certificates that the host trusts; may be missing */
 
-#define AGENT_PATH "/run/warren/agent" /* the same, inside */
+#define AGENT_PATH "/run/warren/agent" /* the agent, inside; there is "trust.pem" beside it */

@@ -199,13 +199,14 @@ static void check_ioctl(struct seccomp_filter *f, unsigned err)
 
 /* Families and, within them, the types and protocols that do not make the kernel load a module
  * nobody has looked at for years. NETLINK_AUDIT and others answer EPROTONOSUPPORT, which libaudit
- * takes for a kernel without audit. */
+ * takes for a kernel without audit. First processes load packet rules. */
 static void check_socket(struct seccomp_filter *f, unsigned err)
 {
 	static const uint32_t inet[] = {0, IPPROTO_ICMP, IPPROTO_TCP, IPPROTO_UDP, IPPROTO_ICMPV6};
-	static const uint32_t netlink[] = {NETLINK_ROUTE};
+	static const uint32_t netlink[] = {NETLINK_ROUTE, NETLINK_NETFILTER};
 	static const uint32_t families[] = {AF_INET, AF_INET6};
 	size_t inet_len = 4 + 1 + 2 * array_len(inet) + 1;
+	size_t netlink_count = f->set == SECCOMP_SET_KEEPER ? 2 : 1;
 
 	emit_load_arg(f, 0);
 	emit_unless(f, BPF_JEQ, AF_UNIX, 1);
@@ -220,9 +221,9 @@ static void check_socket(struct seccomp_filter *f, unsigned err)
 		emit_allow_values(f, inet, array_len(inet));
 		emit_refuse(f, EPROTONOSUPPORT);
 	}
-	emit_unless(f, BPF_JEQ, AF_NETLINK, 1 + 2 * array_len(netlink) + 1);
+	emit_unless(f, BPF_JEQ, AF_NETLINK, 1 + 2 * netlink_count + 1);
 	emit_load_arg(f, 2);
-	emit_allow_values(f, netlink, array_len(netlink));
+	emit_allow_values(f, netlink, netlink_count);
 	emit_refuse(f, EPROTONOSUPPORT);
 	emit_refuse(f, err);
 }
@@ -283,6 +284,7 @@ static void emit_rule(struct seccomp_filter *f, const struct rule *rule)
 
 void seccomp_build(struct seccomp_filter *f, enum seccomp_set set)
 {
+	f->set = set;
 	f->len = 0;
 	emit_load(f, offsetof(struct seccomp_data, arch));
 	emit(f, (struct sock_filter)BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, ARCH, 1, 0));

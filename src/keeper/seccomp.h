@@ -17,6 +17,7 @@ enum seccomp_set { SECCOMP_SET_KEEPER, SECCOMP_SET_MACHINE };
 #define SECCOMP_LEN_MAX 512
 
 struct seccomp_filter {
+	enum seccomp_set set;
 	size_t len;
 	struct sock_filter code[SECCOMP_LEN_MAX];
 };

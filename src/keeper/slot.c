@@ -29,9 +29,10 @@ struct slot *slot_new(struct keeper *k, uint32_t index)
 
 	s->keeper = k;
 	s->index = index;
-	s->status_fd = s->channel = s->disk = s->root = -EBADF;
+	s->status_fd = s->channel = s->disk = s->root = s->netns = -EBADF;
 	s->loop_no = -1;
 	list_init(&s->node);
+	slot_gate_init(&s->gate);
 	return s;
 }
 
@@ -46,12 +47,14 @@ void slot_free(struct slot *s)
 	if (s == NULL)
 		return;
 	close_status(s);
+	slot_gate_done(&s->gate);
 	loop_child_del(&s->child);
 	loop_timer_cancel(&s->later);
 	list_del(&s->node);
 	fd_close(s->channel);
 	fd_close(s->disk);
 	fd_close(s->root);
+	fd_close(s->netns);
 	free(s);
 }
 
@@ -69,6 +72,19 @@ static void clean_later(struct slot *s)
 	loop_timer_set(s->keeper->loop, &s->later, CLEAN_RETRY_NS, on_retry);
 }
 
+static void finish(struct slot *s)
+{
+	if (s->state != SLOT_CLEANING || !s->cleaned || !slot_gate_gone(&s->gate))
+		return;
+	s->state = SLOT_FREE;
+	pool_on_free(&s->keeper->pool, s);
+}
+
+void slot_on_gate_gone(struct slot *s)
+{
+	finish(s);
+}
+
 static void on_cleaned(struct loop_child *child, int status)
 {
 	struct slot *s = container_of(child, struct slot, child);
@@ -81,8 +97,8 @@ static void on_cleaned(struct loop_child *child, int status)
 	if (s->loop_no >= 0)
 		loopdev_return(&s->keeper->loops, s->loop_no);
 	s->loop_no = -1;
-	s->state = SLOT_FREE;
-	pool_on_free(&s->keeper->pool, s);
+	s->cleaned = true;
+	finish(s);
 }
 
 static void start_cleaning(struct slot *s)
@@ -90,6 +106,8 @@ static void start_cleaning(struct slot *s)
 	loop_timer_cancel(&s->later);
 	close_status(s);
 	s->channel = fd_close(s->channel);
+	s->netns = fd_close(s->netns);
+	s->cleaned = false;
 	s->state = SLOT_CLEANING;
 	pid_t pid = cleaner_start(s);
 	int r = pid < 0 ? pid : loop_child_add(s->keeper->loop, &s->child, pid, -1, on_cleaned);
@@ -152,6 +170,7 @@ static void on_init_end(struct loop_child *child, int status)
 	s->reaped = true;
 	if (s->status_fd >= 0)
 		on_status(&s->status, EPOLLIN);
+	slot_gate_end(&s->gate);
 	switch (s->state) {
 	case SLOT_RUNNING:
 		s->state = SLOT_EXITED;
@@ -179,6 +198,7 @@ void slot_destroy(struct slot *s, const struct slot_ask *ask)
 	if (ask != NULL)
 		s->destroy = *ask;
 	list_del(&s->node);
+	slot_gate_end(&s->gate);
 	switch (s->state) {
 	case SLOT_MAKING:
 	case SLOT_READY:
@@ -209,17 +229,17 @@ static void on_settle(struct loop_timer *timer)
 		settler_start(s->keeper, s->loop_no);
 }
 
-static void on_report(struct slot *s, struct init_report *report, int fd)
+static void on_report(struct slot *s, struct init_report *report, int fds[INIT_FD_COUNT])
 {
-	auto_close int root = fd;
-
 	report->what[INIT_WHAT_SIZE - 1] = '\0';
 	if (s->state != SLOT_MAKING)
 		return;
-	if (report->event == INIT_FAILED)
+	if (report->event == INIT_FAILED) {
 		fail(s, report->err < 0 ? report->err : -EIO, report->what);
-	else
-		s->root = take_fd(root);
+		return;
+	}
+	s->root = take_fd(fds[INIT_FD_ROOT]);
+	s->netns = take_fd(fds[INIT_FD_NETNS]);
 }
 
 /* The process has said all it has to say: either it has become the agent, or it has ended, which
@@ -238,22 +258,21 @@ static void on_status(struct loop_io *io, uint32_t events)
 {
 	struct slot *s = container_of(io, struct slot, status);
 	struct init_report report = {0};
-	int fd = -EBADF;
 
 	(void)events;
 	while (s->status_fd >= 0) {
-		size_t nfds = 1;
-		ssize_t n = fd_recv_msg(s->status_fd, &report, sizeof(report), &fd, &nfds);
+		int fds[INIT_FD_COUNT] = {-EBADF, -EBADF};
+		size_t nfds = INIT_FD_COUNT;
+		ssize_t n = fd_recv_msg(s->status_fd, &report, sizeof(report), fds, &nfds);
 
 		if (n == -EAGAIN)
 			return;
-		if (n == (ssize_t)sizeof(report)) {
-			on_report(s, &report, nfds == 1 ? fd : -EBADF);
-			continue;
-		}
-		if (n > 0 && nfds == 1)
-			fd_close(fd);
-		on_status_end(s);
+		if (n == (ssize_t)sizeof(report))
+			on_report(s, &report, fds);
+		else
+			on_status_end(s);
+		for (size_t i = 0; i < INIT_FD_COUNT; i++)
+			fd_close(fds[i]);
 	}
 }
 

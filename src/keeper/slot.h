@@ -7,7 +7,8 @@
  *   RUNNING   the daemon has the agent's socket
  *   EXITED    the first process ended unasked; the daemon has still to say DESTROY
  *   ENDING    killed, not yet reaped
- *   CLEANING  a cleaner takes down what is left; the range is not used again before it is done
+ *   CLEANING  a cleaner takes down what is left; the range is not used again before it is done and
+ *             the gate has ended
  *
  * FREE -> MAKING -> READY -> RUNNING -> [EXITED ->] [ENDING ->] CLEANING -> FREE; every state from
  * MAKING on may go to ENDING or CLEANING. Only slot.c changes the state. A slot tells the pool
@@ -21,6 +22,7 @@
 #include "base/list.h"
 #include "keeper/cgroup.h"
 #include "keeper/request.h"
+#include "keeper/slot_gate.h"
 #include "loop/loop.h"
 
 struct keeper;
@@ -56,8 +58,12 @@ struct slot {
 	int channel; /* the daemon's end of the agent's stream, until sent */
 	int disk;    /* the disk file */
 	int root;    /* root folder of the disk's file system: keeps it mounted, for the cleaner */
+	int netns;   /* network namespace */
 	int loop_no; /* loop device lent; -1: none */
 	struct cgroup_limits limits;
+
+	struct slot_gate gate;
+	bool cleaned; /* CLEANING: nothing is left but perhaps a gate */
 
 	struct slot_ask destroy;
 	uint64_t oom_kills;      /* final count, once EXITED */
@@ -80,4 +86,6 @@ int slot_go(struct slot *s, const struct cgroup_limits *limits, int *ret_channel
  * the processes are gone. */
 void slot_destroy(struct slot *s, const struct slot_ask *ask);
 int slot_limit(struct slot *s, uint32_t memory_mb);
+/* From the slot's gate. */
+void slot_on_gate_gone(struct slot *s);
 int slot_usage(const struct slot *s, struct keeper_reply *reply);

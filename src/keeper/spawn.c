@@ -1,138 +1,66 @@
 #include "keeper/spawn.h"
 
+#include <assert.h>
 #include <errno.h>
-#include <fcntl.h>
-#include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <sys/socket.h>
-#include <sys/wait.h>
 #include <unistd.h>
 
 #include "base/fd.h"
+#include "base/mem.h"
+#include "keeper/program.h"
 
-#define SOCK_FD 3
-#define STATE_FD 4
-#define ERROR_FD 5 /* closed by a successful exec */
-#define TEXT(n) TEXT_OF(n)
-#define TEXT_OF(n) #n
+#define ARGS_MAX 24
 
-struct spawn {
-	const struct keeper_spawn_params *params;
-	int sock;
-	int error;
+struct args {
+	const char *argv[ARGS_MAX + 1];
+	size_t count;
 };
 
-/* Moves fd to a number no target has. */
-static int lift(int fd)
+/* An option without a value is left out. */
+static void add(struct args *a, const char *option, const char *value)
 {
-	int high = fcntl(fd, F_DUPFD_CLOEXEC, ERROR_FD + 1);
-
-	return high >= 0 ? high : -errno;
+	if (value == NULL)
+		return;
+	assert(a->count + 2 <= ARGS_MAX);
+	a->argv[a->count++] = option;
+	a->argv[a->count++] = value;
 }
 
-static int arrange(const struct spawn *s)
+static pid_t start(const struct keeper_spawn_params *p, int sock)
 {
-	int null = open("/dev/null", O_RDWR | O_CLOEXEC);
-	int from[] = {lift(s->sock), lift(s->params->state_fd), lift(s->error)};
+	const int fds[] = {sock, p->state_fd};
+	struct args args = {.argv = {"warren-keeper"}, .count = 1};
+	char sock_text[8], state_text[8], base[16];
 
-	/* The daemon's standard output is for its user: nothing else may keep it open. */
-	if (null < 0 || dup2(null, 0) < 0 || dup2(null, 1) < 0)
-		return -errno;
-	for (int i = 0; i < 3; i++) {
-		if (from[i] < 0)
-			return from[i];
-		if (dup2(from[i], SOCK_FD + i) < 0)
-			return -errno;
-	}
-	int r = fd_set_cloexec(ERROR_FD, true);
-	return r < 0 ? r : fd_close_from(ERROR_FD + 1);
-}
-
-static void reset_signals(void)
-{
-	sigset_t none;
-
-	for (int signo = 1; signo < NSIG; signo++)
-		(void)signal(signo, SIG_DFL);
-	sigemptyset(&none);
-	(void)sigprocmask(SIG_SETMASK, &none, NULL);
-}
-
-static int run(const struct spawn *s)
-{
-	const struct keeper_spawn_params *p = s->params;
-	char base[16];
-	const char *argv[16] = {"warren-keeper", "--socket-fd", TEXT(SOCK_FD), "--state-dir-fd",
-		TEXT(STATE_FD), "--image-dir", p->image_dir, "--agent", p->agent};
-	size_t n = 9;
-
-	if (p->uid_base != 0) {
-		snprintf(base, sizeof(base), "%u", p->uid_base);
-		argv[n++] = "--uid-base";
-		argv[n++] = base;
-	}
-	if (p->log_level != NULL) {
-		argv[n++] = "--log-level";
-		argv[n++] = p->log_level;
-	}
-	reset_signals();
-	int r = arrange(s);
-	if (r < 0)
-		return r;
-	execv(p->program, (char *const *)(uintptr_t)argv);
-	return -errno;
-}
-
-_Noreturn static void run_child(const struct spawn *s)
-{
-	int err = run(s);
-
-	/* Wherever it got to, one of the two is the pipe. */
-	if (write(ERROR_FD, &err, sizeof(err)) != sizeof(err))
-		(void)!write(s->error, &err, sizeof(err));
-	_exit(EXIT_FAILURE);
-}
-
-/* Waits for the exec: end of file on the pipe, or the errno of its failure. */
-static int await_exec(int error, pid_t pid)
-{
-	int err = 0;
-	ssize_t n;
-
-	do {
-		n = read(error, &err, sizeof(err));
-	} while (n < 0 && errno == EINTR);
-	if (n == 0)
-		return 0;
-	while (waitpid(pid, NULL, 0) < 0 && errno == EINTR)
-		;
-	return n == (ssize_t)sizeof(err) && err < 0 ? err : -EIO;
+	snprintf(sock_text, sizeof(sock_text), "%d", PROGRAM_FD);
+	snprintf(state_text, sizeof(state_text), "%d", PROGRAM_FD + 1);
+	snprintf(base, sizeof(base), "%u", p->uid_base);
+	add(&args, "--socket-fd", sock_text);
+	add(&args, "--state-dir-fd", state_text);
+	add(&args, "--image-dir", p->image_dir);
+	add(&args, "--agent", p->agent);
+	add(&args, "--gate", p->gate);
+	add(&args, "--resolver", p->resolver);
+	add(&args, "--host-ca", p->host_ca);
+	add(&args, "--extra-ca", p->extra_ca);
+	add(&args, "--uid-base", p->uid_base != 0 ? base : NULL);
+	add(&args, "--log-level", p->log_level);
+	return program_start(p->program, args.argv, NULL, fds, array_len(fds));
 }
 
 int keeper_spawn(const struct keeper_spawn_params *params, int *ret_sock, pid_t *ret_pid)
 {
-	int socks[2], errors[2];
+	int socks[2];
 
 	if (socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, socks) < 0)
 		return -errno;
 	auto_close int ours = socks[0];
 	auto_close int theirs = socks[1];
-	if (pipe2(errors, O_CLOEXEC) < 0)
-		return -errno;
-	auto_close int error_read = errors[0];
-
-	struct spawn s = {.params = params, .sock = theirs, .error = errors[1]};
-	pid_t pid = fork();
-	int err = -errno;
-	if (pid == 0)
-		run_child(&s);
-	fd_close(errors[1]);
+	pid_t pid = start(params, theirs);
 	if (pid < 0)
-		return err;
-	int r = await_exec(error_read, pid);
-	if (r < 0)
-		return r;
+		return pid;
 	*ret_sock = take_fd(ours);
 	*ret_pid = pid;
 	return 0;

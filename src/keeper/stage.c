@@ -24,13 +24,15 @@
 
 #define IMAGE "builtin-debian-13"
 #define AGENT_BYTES_MAX (64 << 20)
+#define TRUST_BYTES_MAX (8 << 20)
+#define IMAGE_CA RUN_BASE "/etc/ssl/certs/ca-certificates.crt"
 
 #define BIT(cap) (UINT64_C(1) << (cap))
 
 /* For the keeper itself: SYS_ADMIN (mounts, namespaces, loop devices, filters), MKNOD (device
- * files), NET_ADMIN (loopback), KILL, SETUID/SETGID/SETPCAP/SETFCAP (first processes and id maps),
- * SYS_RESOURCE (their limits, where the host grants it). For the overlays, which act with the
- * rights of whoever mounted them: those over files. */
+ * files), NET_ADMIN (machines' networks), KILL, SETUID/SETGID/SETPCAP/SETFCAP (first processes and
+ * id maps), SYS_RESOURCE (their limits, where the host grants it). For the overlays, which act with
+ * the rights of whoever mounted them: those over files. */
 #define KEEPER_CAPS \
 	(BIT(CAP_SYS_ADMIN) | BIT(CAP_MKNOD) | BIT(CAP_NET_ADMIN) | BIT(CAP_KILL) | \
 		BIT(CAP_SETUID) | BIT(CAP_SETGID) | BIT(CAP_SETPCAP) | BIT(CAP_SETFCAP) | \
@@ -142,26 +144,47 @@ int stage_base_image(struct keeper *k, const char *image_dir, const char **ret_w
 
 /* --- the agent -------------------------------------------------------------------------------- */
 
+/* Appends the rest of from, up to max bytes in all. */
+static int append(int to, int from, size_t max)
+{
+	auto_free char *buf = mem_zalloc(65536);
+	struct stat st;
+	ssize_t n;
+
+	if (fstat(to, &st) < 0)
+		return -errno;
+	size_t total = (size_t)st.st_size;
+	while ((n = read(from, buf, 65536)) > 0) {
+		total += (size_t)n;
+		int r = total <= max ? fd_write_all(to, buf, (size_t)n) : -EFBIG;
+		if (r < 0)
+			return r;
+	}
+	return n < 0 ? -errno : 0;
+}
+
+static int new_file(const char *name)
+{
+	int fd = open(name, O_RDWR | O_CREAT | O_EXCL | O_CLOEXEC, 0600);
+
+	return fd >= 0 ? fd : -errno;
+}
+
 /* Not readable, not even by root inside, whose rights do not reach an owner outside its range: so
  * the kernel keeps the running agent's memory and descriptors from it as well. */
 static int copy_agent(int from)
 {
-	auto_close int to = open(RUN_AGENT, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0600);
-	auto_free char *buf = mem_zalloc(65536);
-	size_t total = 0;
-	ssize_t n;
+	struct stat st;
+	auto_close int to = new_file(RUN_AGENT);
 
 	if (to < 0)
+		return to;
+	int r = append(to, from, AGENT_BYTES_MAX);
+	if (r < 0)
+		return r;
+	if (fchmod(to, 0711) < 0 || fstat(to, &st) < 0)
 		return -errno;
-	while ((n = read(from, buf, 65536)) > 0) {
-		total += (size_t)n;
-		int r = total <= AGENT_BYTES_MAX ? fd_write_all(to, buf, (size_t)n) : -EFBIG;
-		if (r < 0)
-			return r;
-	}
-	if (n < 0 || fchmod(to, 0711) < 0)
-		return -errno;
-	return total > 0 ? 0 : -ENOEXEC;
+	return st.st_size > 0 ? 0 : -ENOEXEC;
 }
 
 int stage_agent(const char *path, const char **ret_what)
@@ -172,6 +195,78 @@ int stage_agent(const char *path, const char **ret_what)
 		return -errno;
 	*ret_what = "copy the agent";
 	return copy_agent(from);
+}
+
+/* --- the programs beside the keeper ------------------------------------------------------------
+ */
+
+/* A mount of the file rather than a copy: it stays the same file when another version is installed,
+ * and takes no memory. */
+static int mount_program(const char *path, const char *place)
+{
+	auto_close int file = open(path, O_PATH | O_CLOEXEC);
+	struct stat st;
+
+	if (file < 0 || fstat(file, &st) < 0)
+		return -errno;
+	if (!S_ISREG(st.st_mode) || (st.st_mode & 0111) == 0)
+		return -EACCES;
+	if (mknod(place, S_IFREG | 0400, 0) < 0)
+		return -errno;
+	auto_close int mount =
+		mount_copy(file, "", MOUNT_ATTR_RDONLY | MOUNT_ATTR_NOSUID | MOUNT_ATTR_NODEV);
+	return mount < 0 ? mount : mount_attach(mount, AT_FDCWD, place);
+}
+
+int stage_programs(const char *gate, const char *resolver, const char **ret_what)
+{
+	*ret_what = "find warren-gate";
+	int r = mount_program(gate, RUN_GATE);
+	if (r < 0)
+		return r;
+	*ret_what = "find warren-resolver";
+	return mount_program(resolver, RUN_RESOLVER);
+}
+
+/* --- trust ------------------------------------------------------------------------------------ */
+
+/* -ENOENT: there is no such file. */
+static int append_file(int to, const char *path, int flags)
+{
+	struct stat st;
+	char last = '\n';
+	auto_close int from = open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK | flags);
+
+	if (from < 0)
+		return -errno;
+	int r = append(to, from, TRUST_BYTES_MAX);
+	if (r < 0)
+		return r;
+	if (fstat(to, &st) < 0 || (st.st_size > 0 && pread(to, &last, 1, st.st_size - 1) != 1))
+		return -EIO;
+	return last == '\n' ? 0 : fd_write_all(to, "\n", 1);
+}
+
+int stage_trust(const char *host_ca, const char *extra_ca, const char **ret_what)
+{
+	auto_close int to = new_file(RUN_TRUST);
+
+	*ret_what = "copy the certificates that the host trusts";
+	int r = to < 0 ? to : append_file(to, host_ca, 0);
+	if (r == -ENOENT && extra_ca == NULL)
+		return unlink(RUN_TRUST) < 0 ? -errno : 0;
+	if (r == -ENOENT)
+		r = append_file(to, IMAGE_CA, O_NOFOLLOW);
+	if (r == -ENOENT)
+		r = 0;
+	if (r < 0)
+		return r;
+	*ret_what = "copy the extra certificates";
+	if (extra_ca != NULL)
+		r = append_file(to, extra_ca, 0);
+	if (r < 0)
+		return r;
+	return fchmod(to, 0444) < 0 ? -errno : 0;
 }
 
 /* --- rights ----------------------------------------------------------------------------------- */

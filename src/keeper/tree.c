@@ -141,6 +141,7 @@ static const char *const hidden_dirs[] = {
 
 static bool has_file[array_len(hidden_files)];
 static bool has_dir[array_len(hidden_dirs)];
+static bool has_trust;
 
 static bool in_proc(const char *name)
 {
@@ -156,6 +157,7 @@ void tree_prepare(void)
 		has_file[i] = in_proc(hidden_files[i]);
 	for (size_t i = 0; i < array_len(hidden_dirs); i++)
 		has_dir[i] = in_proc(hidden_dirs[i]);
+	has_trust = access(RUN_TRUST, F_OK) == 0;
 }
 
 static int mask(int proc, const char *name, int veil, const char *with)
@@ -348,23 +350,35 @@ int tree_mount_dev(struct tree *t)
 
 /* --- /run ------------------------------------------------------------------------------------- */
 
-/* The folder of the agent stays root's: nobody inside can put anything else in its place. */
+static int place_file(const struct tree *t, const char *from, const char *path)
+{
+	const uint64_t attr = MOUNT_ATTR_RDONLY | MOUNT_ATTR_NOSUID | MOUNT_ATTR_NODEV;
+
+	return attach_at(mount_copy(AT_FDCWD, from, attr), t, path);
+}
+
+/* The agent writes in its folder, too. What is mounted there cannot be removed from inside: that
+ * takes rights over the mounts. */
 int tree_mount_run(struct tree *t)
 {
 	auto_close int run =
 		new_tmpfs(t, "size=64m,nr_inodes=16k", "755", MOUNT_ATTR_NOSUID | MOUNT_ATTR_NODEV);
 	int r = run < 0 ? run : make_dir(t, run, "lock", 01777);
 
+	if (r == 0)
+		r = make_dir(t, run, "warren", 0755);
 	if (r < 0)
 		return r;
-	if (mkdirat(run, "warren", 0755) < 0 || mknodat(run, "warren/agent", S_IFREG | 0444, 0) < 0)
+	if (mknodat(run, "warren/agent", S_IFREG | 0444, 0) < 0)
+		return -errno;
+	if (has_trust && mknodat(run, "warren/trust.pem", S_IFREG | 0444, 0) < 0)
 		return -errno;
 	r = mount_attach(run, t->root, "run");
-	if (r < 0)
-		return r;
-	return attach_at(mount_copy(AT_FDCWD, RUN_AGENT,
-				 MOUNT_ATTR_RDONLY | MOUNT_ATTR_NOSUID | MOUNT_ATTR_NODEV),
-		t, "run/warren/agent");
+	if (r == 0)
+		r = place_file(t, RUN_AGENT, "run/warren/agent");
+	if (r == 0 && has_trust)
+		r = place_file(t, RUN_TRUST, "run/warren/trust.pem");
+	return r;
 }
 
 /* --- the root --------------------------------------------------------------------------------- */

@@ -21,7 +21,8 @@ struct tree {
 	int disk; /* root folder of the disk's file system, once mounted */
 };
 
-/* In the keeper, once: which of the entries of /proc to hide this kernel has. */
+/* In the keeper, once, with the run folder complete: which of the entries of /proc to hide this
+ * kernel has, and whether there is a file of trust. */
 void tree_prepare(void);
 
 /* device: path of the loop device. Sets t->disk. */

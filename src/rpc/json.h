@@ -19,6 +19,13 @@
  * counts, U+0000 in a key reads as U+FFFF. */
 struct json_object *rpc_json_parse(const char *text, size_t len, struct error *ret_err);
 
+/* The same for a text that holds secrets: nothing of it is left behind in freed memory, provided
+ * that the value is given back with rpc_json_put_wiped(). */
+struct json_object *rpc_json_parse_secret(const char *text, size_t len, struct error *ret_err);
+/* Overwrites every string in the value (of which the caller holds the only reference) and puts it.
+ * NULL is fine. */
+void rpc_json_put_wiped(struct json_object *json);
+
 /* Stands for U+0000 in the keys of parsed objects, which json-c holds as C strings and would cut
  * there: U+FFFF, a code point reserved for internal use that no text may contain. No field has such
  * a name, and maps refuse such a key. */

@@ -4,6 +4,7 @@
  * the grammar of RFC 8259 is checked here first, in one pass.
  */
 #include <errno.h>
+#include <json-c/printbuf.h>
 #include <limits.h>
 #include <stdbool.h>
 #include <stdlib.h>
@@ -197,7 +198,8 @@ static bool scan_value(struct scan *s, unsigned depth)
 	return good;
 }
 
-static struct json_object *build(const char *text, size_t len, enum json_tokener_error *ret_error)
+static struct json_object *build(
+	const char *text, size_t len, bool secret, enum json_tokener_error *ret_error)
 {
 	/* json-c counts scalars as a level and needs one of its own. */
 	struct json_tokener *tok = json_tokener_new_ex(DEPTH_MAX + 2);
@@ -208,16 +210,26 @@ static struct json_object *build(const char *text, size_t len, enum json_tokener
 		return NULL;
 	}
 	json_tokener_set_flags(tok, JSON_TOKENER_STRICT);
+	/* Strings are collected in this buffer, which must not leave copies behind as it grows. */
+	if (secret && printbuf_memset(tok->pb, 0, 0, (int)len) < 0) {
+		json_tokener_free(tok);
+		*ret_error = json_tokener_error_size;
+		return NULL;
+	}
+	printbuf_reset(tok->pb);
 	value = json_tokener_parse_ex(tok, text, (int)len);
 	/* A number may go on until a NUL says that it does not. */
 	if (json_tokener_get_error(tok) == json_tokener_continue)
 		value = json_tokener_parse_ex(tok, "", 1);
 	*ret_error = json_tokener_get_error(tok);
+	if (secret)
+		mem_wipe(tok->pb->buf, (size_t)tok->pb->size);
 	json_tokener_free(tok);
 	return value;
 }
 
-int rpc_json_read(const char *text, size_t len, struct json_object **ret, struct error *ret_err)
+static int read_text(
+	const char *text, size_t len, bool secret, struct json_object **ret, struct error *ret_err)
 {
 	const uint8_t *start = (const uint8_t *)text;
 	struct scan s = {.start = start, .p = start, .end = start + len};
@@ -231,9 +243,11 @@ int rpc_json_read(const char *text, size_t len, struct json_object **ret, struct
 		return error_set(
 			ret_err, -EBADMSG, "MALFORMED_REQUEST", "the JSON text is not valid UTF-8");
 	if (scan_value(&s, DEPTH_MAX) && s.p == s.end)
-		value = build(s.copy != NULL ? s.copy : text, len, &error);
+		value = build(s.copy != NULL ? s.copy : text, len, secret, &error);
 	else
 		error = json_tokener_error_parse_unexpected;
+	if (secret && s.copy != NULL)
+		mem_wipe(s.copy, len);
 	free(s.copy);
 	if (error != json_tokener_success)
 		return error_set(ret_err, -EBADMSG, "MALFORMED_REQUEST",
@@ -243,13 +257,55 @@ int rpc_json_read(const char *text, size_t len, struct json_object **ret, struct
 	return 0;
 }
 
-struct json_object *rpc_json_parse(const char *text, size_t len, struct error *ret_err)
+int rpc_json_read(const char *text, size_t len, struct json_object **ret, struct error *ret_err)
+{
+	return read_text(text, len, false, ret, ret_err);
+}
+
+static struct json_object *parse_value(
+	const char *text, size_t len, bool secret, struct error *ret_err)
 {
 	struct json_object *value = NULL;
 
-	if (rpc_json_read(text, len, &value, ret_err) < 0)
+	if (read_text(text, len, secret, &value, ret_err) < 0)
 		return NULL;
 	if (value == NULL)
 		(void)error_set(ret_err, -EBADMSG, "MALFORMED_REQUEST", "the JSON value is null");
 	return value;
+}
+
+struct json_object *rpc_json_parse(const char *text, size_t len, struct error *ret_err)
+{
+	return parse_value(text, len, false, ret_err);
+}
+
+struct json_object *rpc_json_parse_secret(const char *text, size_t len, struct error *ret_err)
+{
+	return parse_value(text, len, true, ret_err);
+}
+
+/* The depth was bounded by the parser. */
+static void wipe_strings(struct json_object *json) /* NOLINT(misc-no-recursion) */
+{
+	if (json_object_is_type(json, json_type_string)) {
+		mem_wipe((char *)(uintptr_t)json_object_get_string(json),
+			(size_t)json_object_get_string_len(json));
+	} else if (json_object_is_type(json, json_type_array)) {
+		for (size_t i = 0; i < json_object_array_length(json); i++)
+			wipe_strings(json_object_array_get_idx(json, i));
+	} else if (json_object_is_type(json, json_type_object)) {
+		json_object_object_foreach(json, key, value)
+		{
+			(void)key;
+			wipe_strings(value);
+		}
+	}
+}
+
+void rpc_json_put_wiped(struct json_object *json)
+{
+	if (json == NULL)
+		return;
+	wipe_strings(json);
+	json_object_put(json);
 }

@@ -11,6 +11,7 @@
 #include "base/log.h"
 #include "base/mem.h"
 #include "base/random.h"
+#include "rpc/json.h"
 #include "rpc/pack.h"
 #include "sandbox/sandbox_priv.h"
 
@@ -18,35 +19,8 @@
 #define CPU_PERCENT 200
 #define BOOT_LIMIT_NS (9 * CLOCK_SEC) /* the Python client waits 10 s for the handshake */
 #define REFILL_BACKOFF_NS (2 * CLOCK_SEC)
+#define PLACEHOLDER_BYTES 32
 #define ID_ALPHABET "0123456789abcdefghjkmnpqrstuvwxyz"
-
-void sandbox_options_done(struct sandbox_options *o)
-{
-	for (size_t i = 0; i < o->label_count; i++) {
-		free(o->labels[i].key);
-		free(o->labels[i].value);
-	}
-	for (size_t i = 0; i < o->env.count; i++) {
-		free(o->env.items[i].key);
-		free(o->env.items[i].value);
-	}
-	free(o->env.items);
-	memset(o, 0, sizeof(*o));
-}
-
-static void copy_options(struct sandbox_options *to, const struct sandbox_options *from)
-{
-	*to = *from;
-	for (size_t i = 0; i < from->label_count; i++) {
-		to->labels[i].key = mem_strdup(from->labels[i].key);
-		to->labels[i].value = mem_strdup(from->labels[i].value);
-	}
-	to->env.items = mem_zalloc_array(from->env.count, sizeof(struct rpc_pair));
-	for (size_t i = 0; i < from->env.count; i++) {
-		to->env.items[i].key = mem_strdup(from->env.items[i].key);
-		to->env.items[i].value = mem_strdup(from->env.items[i].value);
-	}
-}
 
 static void free_create(struct sandbox_create *c)
 {
@@ -99,6 +73,7 @@ static struct sandbox *make_machine(struct sandboxes *all, unsigned memory_mb)
 	sb->memory_mb = memory_mb;
 	list_init(&sb->clients);
 	list_init(&sb->oom_queries);
+	list_init(&sb->watches);
 	table_init(&sb->calls);
 	table_init(&sb->oom_verdicts);
 	list_push_back(&all->sandboxes, &sb->node);
@@ -180,11 +155,57 @@ static void fill_record(struct sandbox *sb, struct sandbox_create *c)
 	}
 }
 
+static void note_created(struct sandbox *sb, const struct sandbox_options *o)
+{
+	struct rpc_strings rules;
+	struct buf b;
+
+	network_choose_rules(sb->all, o, &rules);
+	event_begin(&b);
+	event_text(&b, "region", sb->record.region);
+	event_text(&b, "isolation", sb->record.level);
+	event_number(&b, "memoryMb", sb->record.memory_mb);
+	event_list(&b, "allowNet", &rules);
+	(void)buf_append_str(&b, ",\"secrets\":[");
+	for (size_t i = 0; i < o->secret_count; i++) {
+		(void)buf_append_str(&b, i > 0 ? "," : "");
+		(void)rpc_json_put_string(&b, o->secrets[i].name, strlen(o->secrets[i].name));
+	}
+	(void)buf_append_byte(&b, ']');
+	sandbox_event(sb, "created", sb->record.created_ms, event_finish(&b));
+	sandbox_strings_done(&rules);
+}
+
+/* Agent and network are ready. */
+static void run(struct sandbox *sb)
+{
+	struct sandboxes *all = sb->all;
+	struct sandbox_create *c = take_ptr(sb->create);
+
+	loop_timer_cancel(&sb->boot_timer);
+	sb->boot_timer.fn = on_boot_limit;
+	sb->state = SANDBOX_RUNNING;
+	sb->record.status = STORE_RUNNING;
+	(void)table_insert_str(&all->by_id, &sb->by_id, sb->record.id);
+	(void)store_sandbox_set_running(all->params.store, sb->record.id);
+	sandbox_arm_stop(sb);
+	log_info("sandbox %s started: memory=%uMiB isolation=%s", sb->record.id,
+		sb->record.memory_mb, sb->record.level);
+	sandbox_event(sb, "started", clock_real_ms(), mem_strdup("{}"));
+	c->fn(sb, NULL, c->data);
+	free_create(c);
+	refill_after_use(all);
+}
+
+void sandbox_part_ready(struct sandbox *sb)
+{
+	if (--sb->unready == 0)
+		run(sb);
+}
+
 static void on_configured(struct sandbox_call *call, bool failed, const uint8_t *data, size_t len)
 {
 	struct sandbox *sb = container_of(call, struct sandbox, configure);
-	struct sandboxes *all = sb->all;
-	struct sandbox_create *c;
 	struct error err = {0};
 
 	if (failed) {
@@ -198,27 +219,43 @@ static void on_configured(struct sandbox_call *call, bool failed, const uint8_t 
 		sandbox_start_failed(sb, &err);
 		return;
 	}
-	c = take_ptr(sb->create);
-	loop_timer_cancel(&sb->boot_timer);
-	sb->boot_timer.fn = on_boot_limit;
-	sb->state = SANDBOX_RUNNING;
-	sb->record.status = STORE_RUNNING;
-	(void)table_insert_str(&all->by_id, &sb->by_id, sb->record.id);
-	(void)store_sandbox_set_running(all->params.store, sb->record.id);
-	sandbox_arm_stop(sb);
-	log_info("sandbox %s started: memory=%uMiB isolation=%s", sb->record.id,
-		sb->record.memory_mb, sb->record.level);
-	c->fn(sb, NULL, c->data);
-	free_create(c);
-	refill_after_use(all);
+	sandbox_part_ready(sb);
+}
+
+/* Sends the environment: what the client gave, and placeholders for its secrets. */
+static int send_environment(struct sandbox *sb)
+{
+	struct sandbox_create *c = sb->create;
+	struct sandbox_options *o = &c->options;
+	size_t count = 0;
+	auto_free struct rpc_pair *env =
+		mem_zalloc_array(1 + o->env.count + o->secret_count, sizeof(*env));
+	struct rpc_configure params;
+
+	env[count++] = (struct rpc_pair){"DENO_DEPLOY_ORGANIZATION_ID", c->org_uuid};
+	for (size_t i = 0; i < o->env.count; i++)
+		env[count++] = o->env.items[i];
+	for (size_t i = 0; i < o->secret_count; i++)
+		env[count++] = (struct rpc_pair){o->secrets[i].name, o->secrets[i].placeholder};
+	rpc_reset(&rpc_configure_schema, &params);
+	params.env = (struct rpc_map){env, count};
+	return sandbox_call(
+		sb, &sb->configure, rpc_method_by_id(RPC_CONFIGURE), &params, on_configured);
+}
+
+static void make_placeholders(struct sandbox_options *o)
+{
+	char random[2 * PLACEHOLDER_BYTES + 1];
+
+	for (size_t i = 0; i < o->secret_count; i++) {
+		random_hex(random, PLACEHOLDER_BYTES);
+		o->secrets[i].placeholder = mem_printf("DENO_SECRET_PLACEHOLDER_%s", random);
+	}
 }
 
 static void configure(struct sandbox *sb)
 {
 	struct sandbox_create *c = sb->create;
-	struct rpc_configure params;
-	struct rpc_pair *env;
-	size_t n = c->options.env.count;
 	struct error err = {0};
 	int r;
 
@@ -232,18 +269,16 @@ static void configure(struct sandbox *sb)
 		return;
 	}
 	sb->recorded = true;
+	note_created(sb, &c->options);
 	if (sb->memory_mb != c->options.memory_mb)
 		machine_set_memory(sb->machine, c->options.memory_mb);
 	sb->memory_mb = c->options.memory_mb;
 
-	rpc_reset(&rpc_configure_schema, &params);
-	env = mem_zalloc_array(n + 1, sizeof(*env));
-	env[0] = (struct rpc_pair){"DENO_DEPLOY_ORGANIZATION_ID", c->org_uuid};
-	memcpy(env + 1, c->options.env.items, n * sizeof(*env));
-	params.env = (struct rpc_map){env, n + 1};
-	r = sandbox_call(
-		sb, &sb->configure, rpc_method_by_id(RPC_CONFIGURE), &params, on_configured);
-	free(env);
+	make_placeholders(&c->options);
+	sb->unready = 1;
+	if (network_begin(sb))
+		sb->unready++;
+	r = send_environment(sb);
 	if (r < 0) {
 		error_set(&err, r,
 			r == -E2BIG ? "MALFORMED_REQUEST" : "SANDBOX_WEBSOCKET_HANDSHAKE_ERROR",
@@ -308,7 +343,7 @@ struct sandbox_create *sandbox_create(struct sandboxes *all, int64_t org_id, con
 	c = mem_new(struct sandbox_create);
 	c->org_id = org_id;
 	snprintf(c->org_uuid, sizeof(c->org_uuid), "%s", org_uuid);
-	copy_options(&c->options, options);
+	sandbox_options_copy(&c->options, options);
 	c->fn = fn;
 	c->data = data;
 

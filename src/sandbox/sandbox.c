@@ -12,20 +12,26 @@
 
 #define PRUNE_INTERVAL_NS (60 * CLOCK_SEC)
 #define PRUNE_BATCH 1000
+#define PRUNE_EVENTS 2000
+#define PRUNE_MORE_NS (1 * CLOCK_SEC)
 
 static void tidy_records(struct loop_timer *timer)
 {
 	struct sandboxes *all = container_of(timer, struct sandboxes, prune_timer);
-	int64_t before = clock_real_ms() - all->params.stopped_retention_ms;
-
+	int64_t now = clock_real_ms();
+	int64_t before = now - all->params.stopped_retention_ms;
+	int events = store_event_prune(
+		all->params.store, now - all->params.event_retention_ms, before, PRUNE_EVENTS);
 	int n = store_sandbox_prune(all->params.store, before, PRUNE_BATCH);
-	if (n < 0)
-		log_error("cannot forget old records: %s", strerror(-n));
+
+	if (events < 0 || n < 0)
+		log_error("cannot forget old records: %s", strerror(events < 0 ? -events : -n));
 	/* Waits for the disk, which a create should not have to. */
 	n = store_checkpoint(all->params.store);
 	if (n < 0)
 		log_error("cannot write the records back: %s", strerror(-n));
-	loop_timer_set(all->params.loop, timer, PRUNE_INTERVAL_NS, tidy_records);
+	loop_timer_set(all->params.loop, timer,
+		events >= PRUNE_EVENTS ? PRUNE_MORE_NS : PRUNE_INTERVAL_NS, tidy_records);
 }
 
 struct sandboxes *sandboxes_new(const struct sandboxes_params *params)
@@ -46,6 +52,7 @@ void sandboxes_free(struct sandboxes *all)
 		return;
 	loop_timer_cancel(&all->refill_timer);
 	loop_timer_cancel(&all->prune_timer);
+	sandbox_events_done(all);
 	loop_defer_cancel(&all->stopped_defer);
 	table_done(&all->by_id);
 	free(all);
@@ -84,6 +91,7 @@ static void free_sandbox(struct loop_defer *defer)
 	struct sandbox *sb = container_of(defer, struct sandbox, free_later);
 
 	store_sandbox_done(&sb->record);
+	network_done(sb);
 	table_done(&sb->calls);
 	free(sb);
 }
@@ -123,6 +131,9 @@ void sandbox_end(struct sandbox *sb, enum store_end_reason reason, const char *d
 			detail != NULL ? ": " : "", detail != NULL ? detail : "");
 	}
 	tell_clients(sb, reason, detail);
+	network_end(sb);
+	if (sb->recorded)
+		sandbox_event_ended(sb, reason, detail);
 	sandbox_calls_drop_all(sb);
 	sandbox_oom_done(sb);
 	if (sb->channel_open)

@@ -38,6 +38,11 @@ struct sandboxes_params {
 	unsigned max_per_org;
 	unsigned pool;
 	unsigned pids_max;
+	bool egress_allow;          /* what a sandbox without rules of its own may do */
+	const char *egress_private; /* comma-separated ranges; these strings are borrowed */
+	const char *http_proxy, *https_proxy, *no_proxy; /* NULL or "": none */
+	int64_t event_retention_ms;
+	unsigned max_events; /* of a sandbox */
 };
 
 struct sandboxes *sandboxes_new(const struct sandboxes_params *params);
@@ -53,6 +58,14 @@ void sandboxes_lost(struct sandboxes *all);
 
 /* --- creating ------------------------------------------------------------------------------- */
 
+/* Something only the gate may know; the sandbox sees a placeholder for it. */
+struct sandbox_secret {
+	char *name;
+	char *value; /* wiped when freed */
+	struct rpc_strings hosts;
+	char *placeholder; /* this room's */
+};
+
 struct sandbox_options {
 	char region[4];
 	unsigned memory_mb;
@@ -61,7 +74,12 @@ struct sandbox_options {
 	struct store_label labels[5];
 	size_t label_count;
 	struct rpc_map env;
+	bool net_given;         /* else the server's default counts */
+	struct rpc_strings net; /* rules (policy/rules.h), checked; none: nothing is allowed */
+	struct sandbox_secret *secrets; /* names that are not in env */
+	size_t secret_count;
 };
+/* Wipes what is secret. Accepts a zeroed struct. */
 void sandbox_options_done(struct sandbox_options *o);
 
 struct sandbox_create;
@@ -104,6 +122,51 @@ void sandbox_end(struct sandbox *sb, enum store_end_reason reason, const char *d
  * from now. The first call for a session sandbox gives it an end beside its creator's. 0 or
  * -ERANGE when requested_ms is no future time. */
 int sandbox_extend(struct sandbox *sb, int64_t requested_ms, int64_t *ret_stop_at_ms);
+
+/* --- network -------------------------------------------------------------------------------- */
+
+/* A sandbox has a gate, and with it a network, since it first had a rule. When the gate ends, the
+ * network has ended with it. */
+struct sandbox_network_info {
+	bool given;                      /* somebody chose the rules; else they are the server's */
+	const struct rpc_strings *rules; /* borrowed until the next turn */
+	const struct rpc_strings *secrets; /* names of those that the gate puts in */
+	const char *gate;                  /* "none", "opening", "open", "ended" */
+};
+void sandbox_get_network(const struct sandbox *sb, struct sandbox_network_info *ret);
+
+/* A change of the rules under way. */
+struct sandbox_policy {
+	struct sandbox *sb; /* NULL: not under way */
+	void (*fn)(struct sandbox_policy *policy, const struct error *err, int64_t closed);
+};
+/* Makes rules (NULL: the server's default) count from now on, for open connections too; closed is
+ * how many of these had to end. Opens a gate when there is none and a rule: that one has no
+ * secrets, for nobody knows their values any more. A gate that does not obey is ended. fn comes
+ * once, from the loop, also when the sandbox ends. -EBUSY with the reason when another change is
+ * under way; 1 when there was nothing to be done but to remember, and fn does not come; else 0. */
+int sandbox_set_rules(struct sandbox *sb, struct sandbox_policy *policy,
+	const struct rpc_strings *rules,
+	void (*fn)(struct sandbox_policy *policy, const struct error *err, int64_t closed),
+	struct error *ret_err);
+/* fn does not come. Safe when not under way. */
+void sandbox_policy_drop(struct sandbox_policy *policy);
+
+/* --- events --------------------------------------------------------------------------------- */
+
+/* What happens to sandboxes is in the store (store_event_list()); this tells when there is more. */
+struct sandbox_watch {
+	struct list node;
+	struct sandbox *sb; /* NULL: not watching */
+	/* Events were stored. ended: these were the last; the watch is over before the call. */
+	void (*fn)(struct sandbox_watch *watch, bool ended);
+};
+void sandbox_watch_events(struct sandbox *sb, struct sandbox_watch *watch,
+	void (*fn)(struct sandbox_watch *watch, bool ended));
+/* Safe when not watching. */
+void sandbox_watch_drop(struct sandbox_watch *watch);
+/* Stores what waits to be stored now rather than a moment later. */
+void sandbox_events_flush(struct sandboxes *all);
 
 /* --- calling the agent ------------------------------------------------------------------------ */
 

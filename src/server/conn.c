@@ -21,11 +21,14 @@
 
 static void free_request(struct conn *conn)
 {
+	if (conn->head != NULL) /* tokens, secrets */
+		mem_wipe(conn->head, conn->head_len);
 	free(take_ptr(conn->head));
 	buf_done(&conn->body);
 	for (size_t i = 0; i < HTTP_PARAMS_MAX; i++)
 		free(take_ptr(conn->params[i]));
 	conn->on_abandoned = NULL;
+	conn->on_drained = NULL;
 	conn->handler_data = NULL;
 }
 
@@ -119,6 +122,26 @@ void http_answer(struct conn *conn, int status, const char *json, size_t len)
 	http_answer_headers(conn, status, NULL, json, len);
 }
 
+void http_begin_stream(struct conn *conn, const char *content_type)
+{
+	auto_buf struct buf b;
+
+	loop_timer_cancel(&conn->timer);
+	conn->keep_alive = false; /* the end of the connection is the end of the answer */
+	buf_init(&b, 4096);
+	put_common(conn, &b, 200);
+	(void)http1_put_header(&b, "content-type", content_type);
+	(void)http1_put_end(&b);
+	(void)stream_write(&conn->stream, buf_data(&b), b.len);
+	conn->state = HTTP_STREAMING;
+	stream_resume(&conn->stream); /* to learn of its end */
+}
+
+void http_end_stream(struct conn *conn)
+{
+	after_answer(conn);
+}
+
 static void answer_error_headers(
 	struct conn *conn, int status, const char *headers, const char *code, const char *message)
 {
@@ -161,6 +184,7 @@ void http_answer_failure(struct conn *conn, const struct error *err)
 		{-E2BIG, 400, "MALFORMED_REQUEST"},
 		{-ENOENT, 404, "NOT_FOUND"},
 		{-EOPNOTSUPP, 501, "FEATURE_NOT_AVAILABLE"},
+		{-EBUSY, 409, "BUSY"},
 		{-EDQUOT, 429, "TOO_MANY_SANDBOXES"},
 		{-ESHUTDOWN, 503, "SHUTTING_DOWN"},
 	};
@@ -221,6 +245,7 @@ void http_answer_upgrade(struct conn *conn, const char *sandbox_id, struct sessi
 	free_request(conn);
 	conn->state = HTTP_SESSION;
 	conn->session = session;
+	conn->stream.in.wipe = false;
 	/* The largest message, its frame header, and the start of the next one. */
 	conn->stream.in.max = (size_t)conn->server->params.config->max_message + 256 * 1024;
 	stream_resume(&conn->stream);
@@ -285,6 +310,7 @@ static bool read_head(struct conn *conn)
 	}
 	/* The buffer moves when more bytes come: the request needs bytes of its own. */
 	conn->head = mem_dup(buf_data(in), (size_t)n);
+	conn->head_len = (size_t)n;
 	(void)http1_parse_head(conn->head, (size_t)n, HTTP_HEAD_MAX, &conn->http, &reason);
 	buf_consume(in, (size_t)n);
 	conn->keep_alive = conn->http.keep_alive;
@@ -357,6 +383,7 @@ static void on_data(struct stream *s)
 		break;
 	case HTTP_HANDLING:
 		break;
+	case HTTP_STREAMING:
 	case HTTP_CLOSING:
 		buf_clear(&s->in);
 		break;
@@ -369,6 +396,8 @@ static void on_drain(struct stream *s)
 
 	if (conn->state == HTTP_SESSION)
 		session_on_drain(conn->session);
+	else if (conn->on_drained != NULL)
+		conn->on_drained(conn, conn->handler_data);
 }
 
 static void on_close(struct stream *s, int err)
@@ -400,6 +429,8 @@ void conn_new(struct server *server, int fd)
 		free(conn);
 		return;
 	}
+	/* Secrets come in a header of the request. */
+	conn->stream.in.wipe = true;
 	list_push_back(&server->conns, &conn->node);
 	server->conn_count++;
 	loop_timer_set(server->params.loop, &conn->timer, HEAD_LIMIT_NS, on_time_limit);

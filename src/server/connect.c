@@ -56,13 +56,18 @@ void rest_sandbox_create(struct conn *conn)
 	struct error err = {0};
 	struct store_org org;
 	char region[4];
+	int r;
 
 	if (!http_check_upgrade(conn))
 		return;
 	host_region(conn, params->config, region);
-	if (create_options_parse(header != NULL ? header->data : NULL,
-		    header != NULL ? header->len : 0, params->config, region, clock_real_ms(),
-		    &options, &err) < 0) {
+	r = create_options_parse(header != NULL ? header->data : NULL,
+		header != NULL ? header->len : 0, params->config, region, clock_real_ms(), &options,
+		&err);
+	/* The request lives until the sandbox runs; the secrets in it need not. */
+	if (header != NULL)
+		mem_wipe(conn->head + (header->data - conn->head), header->len);
+	if (r < 0) {
 		http_answer_failure(conn, &err);
 		return;
 	}

@@ -7,6 +7,7 @@
 #include "base/mem.h"
 #include "base/utf8.h"
 #include "rpc/json.h"
+#include "server/net_options.h"
 #include "wire/base64.h"
 
 #define MEMORY_MIN_MB 768
@@ -16,7 +17,6 @@
 #define LABEL_VALUE_MAX 128
 #define ENV_MAX 1000
 #define ENV_TEXT_MAX 131072
-#define NET_RULES_MAX 1000
 /* A client computes an absolute end by its own clock. */
 #define CLOCK_SLACK_MS 10000
 
@@ -214,47 +214,13 @@ static int parse_volumes(struct parse *p, struct json_object *v)
 
 static int parse_allow_net(struct parse *p, struct json_object *v)
 {
-	size_t n;
-
-	if (!json_object_is_type(v, json_type_array))
-		return bad(p, "allow_net", "expected a list of strings");
-	n = json_object_array_length(v);
-	if (n > NET_RULES_MAX)
-		return bad(p, "allow_net", "too many rules");
-	for (size_t i = 0; i < n; i++) {
-		struct json_object *item = json_object_array_get_idx(v, i);
-
-		if (!is_text(item) || json_object_get_string_len(item) == 0)
-			return bad(p, "allow_net", "a rule must be a non-empty string");
-	}
-	return n == 0 ? 0 : unavailable(p, "allow_net", "outbound network is not built in yet");
+	p->o->net_given = true;
+	return net_rules_parse(v, "allow_net", &p->o->net, p->err);
 }
 
 static int parse_secrets(struct parse *p, struct json_object *v)
 {
-	if (!json_object_is_type(v, json_type_object))
-		return bad(p, "secrets", "expected an object of {hosts, value}");
-	json_object_object_foreach(v, name, secret)
-	{
-		struct json_object *hosts, *value;
-
-		if (name[0] == '\0' || strchr(name, '=') != NULL || !is_key(name))
-			return bad(p, "secrets", "a name must not be empty or contain '=' or NUL");
-		if (!json_object_is_type(secret, json_type_object) ||
-			!json_object_object_get_ex(secret, "value", &value) || !is_text(value))
-			return bad(p, "secrets", "a secret needs a value, a string");
-		if (!json_object_object_get_ex(secret, "hosts", &hosts) ||
-			!json_object_is_type(hosts, json_type_array) ||
-			json_object_array_length(hosts) == 0)
-			return bad(p, "secrets", "a secret needs at least one host");
-		for (size_t i = 0; i < json_object_array_length(hosts); i++) {
-			if (!is_text(json_object_array_get_idx(hosts, i)))
-				return bad(p, "secrets", "a host must be a string");
-		}
-	}
-	return json_object_object_length(v) == 0
-		       ? 0
-		       : unavailable(p, "secrets", "secret substitution is not built in yet");
+	return net_secrets_parse(v, p->o, p->err);
 }
 
 static int parse_port(struct parse *p, struct json_object *v)
@@ -293,6 +259,20 @@ static const struct {
 
 /* --- the header -------------------------------------------------------------------------- */
 
+/* One variable cannot hold both. */
+static int check_secret_names(struct parse *p)
+{
+	for (size_t i = 0; i < p->o->secret_count; i++)
+		for (size_t k = 0; k < p->o->env.count; k++)
+			if (strcmp(p->o->secrets[i].name, p->o->env.items[k].key) == 0)
+				return error_set_field(p->err, -EINVAL, "MALFORMED_REQUEST",
+					"secrets",
+					"secrets: %.80s: is in env as well; one variable cannot "
+					"hold both",
+					p->o->secrets[i].name);
+	return 0;
+}
+
 static int parse_object(struct parse *p, struct json_object *root)
 {
 	if (!json_object_is_type(root, json_type_object))
@@ -307,7 +287,7 @@ static int parse_object(struct parse *p, struct json_object *root)
 		if (r < 0)
 			return r;
 	}
-	return 0;
+	return check_secret_names(p);
 }
 
 static int append_latin1(struct buf *b, const uint8_t *data, size_t len)
@@ -326,28 +306,36 @@ static int append_latin1(struct buf *b, const uint8_t *data, size_t len)
 	return r;
 }
 
+/* There may be secrets in the header: no copy outlives this call. */
+static int parse_text(struct parse *p, const uint8_t *raw, size_t len)
+{
+	auto_buf struct buf text;
+	struct error json_err = {0};
+	struct json_object *root;
+	int r;
+
+	/* The JavaScript client's btoa() can only send Latin-1, one byte a character. */
+	buf_init(&text, len * 2 + 1);
+	text.wipe = true;
+	r = utf8_valid(raw, len) ? buf_append(&text, raw, len) : append_latin1(&text, raw, len);
+	if (r < 0)
+		return bad(p, "x-deno-sandbox-config", "is too large");
+	root = rpc_json_parse_secret((const char *)buf_data(&text), text.len, &json_err);
+	if (root == NULL)
+		return bad(p, "x-deno-sandbox-config", "is not JSON");
+	r = parse_object(p, root);
+	rpc_json_put_wiped(root);
+	return r;
+}
+
 static int parse_header(struct parse *p, const char *header, size_t len)
 {
 	auto_free uint8_t *raw = mem_zalloc(base64_decoded_max(len));
 	ssize_t n = base64_decode(raw, header, len);
-	struct json_object *root;
-	auto_buf struct buf text = {0};
-	struct error json_err = {0};
-	int r;
+	int r = n < 0 ? bad(p, "x-deno-sandbox-config", "is not base64")
+		      : parse_text(p, raw, (size_t)n);
 
-	if (n < 0)
-		return bad(p, "x-deno-sandbox-config", "is not base64");
-	/* The JavaScript client's btoa() can only send Latin-1, one byte a character. */
-	buf_init(&text, (size_t)n * 2 + 1);
-	r = utf8_valid(raw, (size_t)n) ? buf_append(&text, raw, (size_t)n)
-				       : append_latin1(&text, raw, (size_t)n);
-	if (r < 0)
-		return bad(p, "x-deno-sandbox-config", "is too large");
-	root = rpc_json_parse((const char *)buf_data(&text), text.len, &json_err);
-	if (root == NULL)
-		return bad(p, "x-deno-sandbox-config", "is not JSON");
-	r = parse_object(p, root);
-	json_object_put(root);
+	mem_wipe(raw, base64_decoded_max(len));
 	return r;
 }
 

@@ -2,9 +2,10 @@
  * One HTTP/1.1 connection and the request it carries. Private to the server room.
  *
  * A connection reads a head, then a body, then waits for the handler's answer; after that it
- * reads the next request or closes. A handler answers with one http_answer*() call, now or later.
- * When the client goes away first, on_abandoned (if the handler set it) comes instead and the
- * request must not be used any more. An upgrade hands the connection's stream to a session.
+ * reads the next request or closes. A handler answers with one http_answer*() call, now or later,
+ * or begins a stream that goes on until it or the client ends it. When the client goes away first,
+ * on_abandoned (if the handler set it) comes instead and the request must not be used any more. An
+ * upgrade hands the connection's stream to a session.
  */
 #pragma once
 
@@ -30,7 +31,7 @@ struct server {
 	bool stopping;
 };
 
-enum http_state { HTTP_HEAD, HTTP_BODY, HTTP_HANDLING, HTTP_SESSION, HTTP_CLOSING };
+enum http_state { HTTP_HEAD, HTTP_BODY, HTTP_HANDLING, HTTP_STREAMING, HTTP_SESSION, HTTP_CLOSING };
 
 struct session;
 
@@ -44,7 +45,8 @@ struct conn {
 	struct session *session; /* HTTP_SESSION */
 
 	/* the request */
-	char *head; /* copy of its bytes; http points into it */
+	char *head; /* copy of its bytes, wiped when freed; http points into it */
+	size_t head_len;
 	struct http1_request http;
 	struct http1_body_reader body_reader;
 	struct buf body;
@@ -53,6 +55,7 @@ struct conn {
 	char *params[HTTP_PARAMS_MAX]; /* captured path segments, decoded */
 	bool keep_alive;
 	void (*on_abandoned)(struct conn *conn, void *data);
+	void (*on_drained)(struct conn *conn, void *data); /* HTTP_STREAMING: there is room again */
 	void *handler_data;
 };
 
@@ -75,6 +78,11 @@ void http_answer_failure(struct conn *conn, const struct error *err);
 void http_answer_upgrade(struct conn *conn, const char *sandbox_id, struct session *session);
 /* Whether the request is a proper WebSocket upgrade; answers 400/426 itself when not. */
 bool http_check_upgrade(struct conn *conn);
+/* Begins an answer without end, which the handler goes on writing to conn->stream; the client's
+ * going away is on_abandoned. */
+void http_begin_stream(struct conn *conn, const char *content_type);
+/* Sends what is queued and closes. on_abandoned does not come any more. */
+void http_end_stream(struct conn *conn);
 /* Base of absolute links: configured, or from Host. Heap. */
 char *http_base_url(const struct conn *conn);
 

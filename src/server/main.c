@@ -158,11 +158,17 @@ static int start_keeper(struct daemon *d, struct error *err)
 {
 	auto_free char *keeper = program_path("warren-keeper");
 	auto_free char *agent = program_path("warren-agent");
+	auto_free char *gate = program_path("warren-gate");
+	auto_free char *resolver = program_path("warren-resolver");
 	struct keeper_spawn_params params = {
 		.program = keeper,
 		.agent = agent,
+		.gate = gate,
+		.resolver = resolver,
 		.state_fd = d->state_fd,
 		.image_dir = d->config.image_dir,
+		.host_ca = d->config.host_ca,
+		.extra_ca = d->config.extra_ca[0] != '\0' ? d->config.extra_ca : NULL,
 	};
 	int r = keeper_spawn(&params, &d->keeper_sock, &d->keeper_pid);
 
@@ -362,6 +368,13 @@ static int start(struct daemon *d, struct error *err)
 		.max_per_org = (unsigned)d->config.max_sandboxes,
 		.pool = (unsigned)d->config.pool,
 		.pids_max = (unsigned)d->config.pids_max,
+		.egress_allow = d->config.egress_allow,
+		.egress_private = d->config.egress_private,
+		.http_proxy = d->config.egress_http_proxy,
+		.https_proxy = d->config.egress_https_proxy,
+		.no_proxy = d->config.egress_no_proxy,
+		.event_retention_ms = d->config.event_retention_ms,
+		.max_events = (unsigned)d->config.max_events,
 	});
 	d->server = server_new(
 		&(struct server_params){

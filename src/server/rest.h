@@ -12,6 +12,9 @@ void rest_sandbox_list(struct conn *conn);
 void rest_sandbox_get(struct conn *conn);
 void rest_sandbox_kill(struct conn *conn);
 void rest_sandbox_extend(struct conn *conn);
+void rest_sandbox_events(struct conn *conn); /* a list, or a stream of events */
+void rest_network_get(struct conn *conn);
+void rest_network_put(struct conn *conn);
 void rest_not_available(struct conn *conn);
 
 /* 400 already terminated or 404 unknown, for the id in the path. */

@@ -62,6 +62,17 @@ static const char *const steps[] = {
 				" value TEXT NOT NULL,"
 				" UNIQUE (sandbox_id, key)"
 				") STRICT;",
+	/* 2: events */
+	"CREATE TABLE event ("
+	" id INTEGER PRIMARY KEY AUTOINCREMENT," /* a cursor: never the same number twice */
+	" sandbox_id TEXT NOT NULL REFERENCES sandbox (id) ON DELETE CASCADE,"
+	" org_id INTEGER NOT NULL REFERENCES org (id),"
+	" time_ms INTEGER NOT NULL,"
+	" type TEXT NOT NULL,"
+	" details TEXT NOT NULL"
+	") STRICT;"
+	"CREATE INDEX event_sandbox ON event (sandbox_id, id);"
+	"CREATE INDEX event_time ON event (time_ms);",
 };
 
 #define LATEST ((int)array_len(steps))

@@ -47,9 +47,24 @@ static const char *const sql[STMT_COUNT] = {
 	[STMT_SANDBOX_END_ALL] =
 		"UPDATE sandbox SET status = 2, end_reason = ?1, end_detail = ?2, stopped_ms = ?3"
 		" WHERE end_reason = 0",
-	[STMT_SANDBOX_PRUNE] =
-		"DELETE FROM sandbox WHERE id IN (SELECT id FROM sandbox"
-		" WHERE end_reason <> 0 AND stopped_ms < ?1 ORDER BY stopped_ms LIMIT ?2)",
+	[STMT_SANDBOX_PRUNE] = "DELETE FROM sandbox WHERE id IN (SELECT id FROM sandbox"
+			       " WHERE end_reason <> 0 AND stopped_ms < ?1"
+			       " AND NOT EXISTS (SELECT 1 FROM event WHERE sandbox_id = sandbox.id)"
+			       " ORDER BY stopped_ms LIMIT ?2)",
+	[STMT_EVENT_INSERT] = "INSERT INTO event (sandbox_id, org_id, time_ms, type, details)"
+			      " SELECT id, org_id, ?2, ?3, ?4 FROM sandbox WHERE id = ?1",
+	[STMT_EVENT_LIST] = "SELECT id, sandbox_id, time_ms, type, details FROM event"
+			    " WHERE sandbox_id = ?1 AND (?2 = 0 OR org_id = ?2) AND id > ?3"
+			    " AND (?4 = 0 OR id < ?4) AND (?5 IS NULL OR type = ?5)"
+			    " ORDER BY id LIMIT ?6",
+	[STMT_EVENT_PRUNE_OLD] = "DELETE FROM event WHERE id IN (SELECT id FROM event"
+				 " WHERE time_ms < ?1 ORDER BY time_ms LIMIT ?2)",
+	[STMT_EVENT_PRUNE_ENDED] = "DELETE FROM event WHERE id IN (SELECT event.id FROM sandbox"
+				   " JOIN event ON event.sandbox_id = sandbox.id"
+				   " WHERE end_reason <> 0 AND stopped_ms < ?1 LIMIT ?2)",
+	[STMT_EVENT_TRIM] =
+		"DELETE FROM event WHERE sandbox_id = ?1 AND id <= (SELECT id FROM event"
+		" WHERE sandbox_id = ?1 ORDER BY id DESC LIMIT 1 OFFSET ?2)",
 };
 
 /* --- statements -------------------------------------------------------------------------- */

@@ -1,7 +1,7 @@
 /*
- * Records: organisations, tokens, sandboxes. Calls are synchronous and take microseconds (SQLite,
- * WAL, synchronous=NORMAL: survives kill -9 of the daemon at any moment; a power cut may lose the
- * last moments, but then the sandboxes are gone as well).
+ * Records: organisations, tokens, sandboxes and their events. Calls are synchronous and take
+ * microseconds (SQLite, WAL, synchronous=NORMAL: survives kill -9 of the daemon at any moment; a
+ * power cut may lose the last moments, but then the sandboxes are gone as well).
  *
  * The schema has a version; store_open() brings an older one up to date in one transaction and
  * refuses a newer one.
@@ -157,6 +157,45 @@ int store_sandbox_list(struct store *store, int64_t org_id, const struct store_l
  * negative errno. */
 int store_sandbox_end_all(
 	struct store *store, enum store_end_reason reason, const char *detail, int64_t now_ms);
-/* Forgets records stopped before before_ms, oldest first, at most limit of them. Returns how many,
- * or a negative errno. */
+/* Forgets records stopped before before_ms, oldest first, at most limit of them; those that still
+ * have events wait until store_event_prune() has taken these. Returns how many, or a negative
+ * errno. */
 int store_sandbox_prune(struct store *store, int64_t before_ms, unsigned limit);
+
+/* --- events ------------------------------------------------------------------------------ */
+
+#define STORE_EVENT_TYPE_SIZE 24
+
+/* Something that happened to a sandbox. An event goes away with its sandbox's record. */
+struct store_event {
+	int64_t id; /* grows with every event of the server: the cursor */
+	char sandbox_id[STORE_ID_SIZE];
+	int64_t time_ms;
+	char type[STORE_EVENT_TYPE_SIZE];
+	const char *details; /* text of a JSON object; borrowed */
+};
+
+/* Writes them in one transaction and sets their ids; 0 for those whose sandbox is not known any
+ * more, which are left out. */
+int store_event_insert(struct store *store, struct store_event *events, size_t count);
+
+struct store_event_query {
+	const char *sandbox_id;
+	int64_t org_id;    /* 0: any */
+	int64_t after_id;  /* only later ones; 0: from the first */
+	int64_t before_id; /* only earlier ones; 0: to the last */
+	const char *type;  /* NULL: all */
+	unsigned limit;    /* 0: all */
+};
+/* Lent to fn for the call. fn must not change the store. */
+typedef int (*store_event_fn)(const struct store_event *event, void *data);
+/* Oldest first; stops when fn returns non-zero and returns that. */
+int store_event_list(
+	struct store *store, const struct store_event_query *query, store_event_fn fn, void *data);
+/* Forgets events older than before_ms and those of sandboxes stopped before stopped_before_ms, at
+ * most limit of each. Returns how many, or a negative errno. */
+int store_event_prune(
+	struct store *store, int64_t before_ms, int64_t stopped_before_ms, unsigned limit);
+/* Forgets all but the newest keep (> 0) events of a sandbox. Returns how many, or a negative
+ * errno. */
+int store_event_trim(struct store *store, const char *sandbox_id, unsigned keep);

@@ -13,7 +13,8 @@
 
 struct tls_hello {
 	char name[256]; /* host_name of server_name, NUL-terminated, as sent; "": none */
-	bool has_ech;   /* encrypted_client_hello (0xfe0d) of the outer form */
+	bool has_ech; /* encrypted_client_hello (0xfe0d) of the outer form; clients that only feign
+		       * it (GREASE) look the same */
 	bool offers_h2, offers_http1; /* ALPN: "h2", "http/1.1" */
 	bool has_alpn;
 };
@@ -21,7 +22,8 @@ struct tls_hello {
 /* Whether the bytes so far can be the start of TLS: 1 yes, 0 no, -EAGAIN too few to tell. */
 int tls_hello_likely(const uint8_t *data, size_t len);
 /* 1: *ret is filled in; -EAGAIN: more bytes are needed; -EBADMSG: broken; -E2BIG. Records may be
- * fragmented in any way. A server_name with a NUL or other control byte is -EBADMSG. */
+ * fragmented in any way; what follows the last one is not looked at. A server_name with anything
+ * but printable ASCII is -EBADMSG. */
 int tls_hello_parse(const uint8_t *data, size_t len, struct tls_hello *ret);
 
 /* A fatal alert record in answer to a ClientHello, before any key: 7 bytes. */

@@ -126,13 +126,14 @@ def cgroups_of(pid):
 class Server:
     """One running `warren serve`."""
 
-    def __init__(self, state_dir=None, flags=(), env=None, isolation="namespace"):
+    def __init__(self, state_dir=None, flags=(), env=None, isolation="namespace", wrapper=()):
         self.own_state = state_dir is None
         self.shared = False
         self.state_dir = Path(state_dir or tempfile.mkdtemp(prefix="warren-e2e-"))
         os.chmod(self.state_dir, 0o755)
         self.flags = [str(f) for f in flags]
         self.isolation = isolation
+        self.wrapper = list(wrapper)  # a command that executes the server
         self.more_env = env or {}
         self.log_path = Path(tempfile.mktemp(prefix="warren-e2e-", suffix=".log"))
         self.process = None
@@ -144,7 +145,7 @@ class Server:
     # --- life ------------------------------------------------------------------------------
 
     def command(self, listen="127.0.0.1:0"):
-        return [str(WARREN), "serve", "--state-dir", str(self.state_dir), "--listen", listen,
+        return [*self.wrapper, str(WARREN), "serve", "--state-dir", str(self.state_dir), "--listen", listen,
                 "--isolation", self.isolation, *self.flags]
 
     def start(self):

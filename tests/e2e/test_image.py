@@ -93,7 +93,8 @@ def test_only_loopback(rpc):
     links = json.loads(rpc.sh("ip -j link"))
     assert [link["ifname"] for link in links] == ["lo"]
     assert "UP" in links[0]["flags"]
-    assert json.loads(rpc.sh("ip -j route show table main")) == []
+    routes = json.loads(rpc.sh("ip -j route show table main")) + json.loads(rpc.sh("ip -j -6 route show default"))
+    assert [(r["dst"], r["dev"], r["prefsrc"]) for r in routes] == [("default", "lo", "10.200.0.2"), ("default", "lo", "fd00:5b::2")]
 
 
 def test_loopback_works_inside(rpc):

@@ -401,9 +401,9 @@ def test_invalid_token(server, monkeypatch):
 
 
 def test_refused_options(sdk):
-    for options in ({"allow_net": ["example.com"]}, {"root": "a-volume"},
+    for options in ({"allow_net": ["http://example.com"]}, {"root": "a-volume"},
                     {"volumes": {"/data": "v"}},
-                    {"secrets": {"A": {"hosts": ["a.example"], "value": "v"}}},
+                    {"secrets": {"A": {"hosts": ["a.example"], "value": ""}}},
                     {"memory_mb": 100}, {"region": "us-east-1"}, {"timeout": "1 hour"}):
         with pytest.raises(Exception, match="HTTP 4|HTTP 501"):
             with sdk.sandbox.create(**options):

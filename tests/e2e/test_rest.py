@@ -255,8 +255,6 @@ def test_malformed_config_over_latin1_garbage(server):
 
 
 @pytest.mark.parametrize("config,field", [
-    ({"allow_net": ["example.com"]}, "allow_net"), ({"allow_net": ["*.example.com:443"]}, "allow_net"),
-    ({"secrets": {"K": {"hosts": ["a.example"], "value": "s3cr3t-value"}}}, "secrets"),
     ({"root": {"volume": "v"}}, "root"), ({"volumes": [{"volume": "v", "path": "/d"}]}, "volumes"),
     ({"volumes": {"/d": "v"}}, "volumes"), ({"port": 8080}, "port"), ({"ssh": True}, "ssh"),
 ], ids=str)
@@ -265,7 +263,6 @@ def test_what_cannot_be_had_is_refused_by_a_typed_error(server, config, field):
     assert refusal.status in (400, 403, 422, 501), refusal
     assert refusal.json["code"] not in ("MALFORMED_REQUEST", "INTERNAL_ERROR")
     assert field in refusal.json["message"], refusal.json
-    assert "s3cr3t-value" not in refusal.body.decode()
 
 
 def test_large_configuration_header_is_accepted(server):

@@ -22,8 +22,13 @@ static void parse(const char *header, size_t len)
 
 	if (r == 0) {
 		if (o.memory_mb < 768 || o.memory_mb > 4096 || o.label_count > 5 ||
-			(o.session && o.stop_at_ms != 0))
+			(o.session && o.stop_at_ms != 0) || (!o.net_given && o.net.count > 0) ||
+			o.secret_count > 64)
 			abort();
+		for (size_t i = 0; i < o.secret_count; i++)
+			if (o.secrets[i].value[0] == '\0' || o.secrets[i].hosts.count == 0 ||
+				strpbrk(o.secrets[i].value, "\r\n") != NULL)
+				abort();
 		sandbox_options_done(&o);
 	} else if (err.err != r || err.message[0] == '\0') {
 		abort();

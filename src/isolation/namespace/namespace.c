@@ -149,6 +149,27 @@ static void ns_get_usage(struct machine *m)
 	keeper_client_ask(&space_of(m)->client, &req, on_usage, m);
 }
 
+static void on_gate(struct keeper_client *c, const struct keeper_reply *reply, int fd, void *data)
+{
+	auto_close int gate = fd;
+	struct error err = {0};
+
+	(void)c;
+	if (reply->err < 0)
+		error_set(&err, reply->err, "ISOLATION_FAILED", "cannot %s: %s", reply->what,
+			strerror(-reply->err));
+	else if (gate < 0)
+		error_set(&err, -EPROTO, "ISOLATION_FAILED", "the keeper gave no gate socket");
+	backend_gate(data, take_fd(gate), err.err < 0 ? &err : NULL);
+}
+
+static void ns_open_gate(struct machine *m)
+{
+	struct keeper_request req = request_for(m, KEEPER_GATE);
+
+	keeper_client_ask(&space_of(m)->client, &req, on_gate, m);
+}
+
 static void on_destroyed(
 	struct keeper_client *c, const struct keeper_reply *reply, int fd, void *data)
 {
@@ -248,5 +269,6 @@ const struct backend_ops namespace_backend_ops = {
 	.create = ns_create,
 	.set_memory = ns_set_memory,
 	.get_usage = ns_get_usage,
+	.open_gate = ns_open_gate,
 	.destroy = ns_destroy,
 };

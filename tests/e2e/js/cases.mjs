@@ -171,8 +171,8 @@ export function makeCases(t) {
       assert(/^[0-9a-f]{32}$/.test(error.traceId), `trace id ${error.traceId}`);
     },
     async refused_options() {
-      for (const options of [{ allowNet: ["example.com"] }, { root: "my-volume" },
-        { volumes: { "/data": "v" } }, { secrets: { A: { hosts: ["a.example"], value: "v" } } }]) {
+      for (const options of [{ allowNet: ["http://example.com"] }, { root: "my-volume" },
+        { volumes: { "/data": "v" } }, { secrets: { A: { hosts: ["a.example"], value: "" } } }]) {
         const error = await rejects(Sandbox.create(options),
           (e) => e instanceof t.ConnectionEstablishmentError, JSON.stringify(options));
         assert(error.status >= 400 && error.status < 502, `status ${error.status}`);

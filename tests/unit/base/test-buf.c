@@ -234,6 +234,66 @@ static void test_printf_long_text_to_the_last_byte(void **state)
 	assert_int_equal(buf_data(&b)[499], '1');
 }
 
+static bool holds(const void *data, size_t len, const char *text)
+{
+	return memmem(data, len, text, strlen(text)) != NULL;
+}
+
+static void test_wiped_when_consumed(void **state)
+{
+	auto_buf struct buf b;
+
+	buf_init(&b, 4096);
+	b.wipe = true;
+	assert_int_equal(buf_append_str(&b, "hunter2-hunter2-rest"), 0);
+	buf_consume(&b, 16);
+	assert_false(holds(b.base, b.cap, "hunter2"));
+	assert_memory_equal(buf_data(&b), "rest", 4);
+	/* What moves to the front leaves nothing behind. */
+	while (b.cap - b.start - b.len > 0)
+		assert_int_equal(buf_append_byte(&b, 'x'), 0);
+	buf_consume(&b, b.len - 7);
+	memcpy(buf_data(&b), "hunter2", 7);
+
+	uint8_t *old = buf_data(&b);
+
+	assert_non_null(buf_reserve(&b, 64, NULL));
+	assert_ptr_equal(buf_data(&b), b.base);
+	assert_memory_equal(buf_data(&b), "hunter2", 7);
+	assert_true(old >= b.base + 7 && old + 7 <= b.base + b.cap);
+	assert_false(holds(old, 7, "hunter2"));
+}
+
+/* Blocks of 16 KiB are kept for reuse, so what is in them after the end can be looked at. */
+static void test_wiped_when_freed(void **state)
+{
+	struct buf b;
+	uint8_t *p;
+	size_t room = 0;
+
+	for (int grown = 0; grown < 2; grown++) {
+		buf_trim();
+		buf_init(&b, 1 << 20);
+		b.wipe = true;
+		assert_non_null(buf_reserve(&b, 16384, NULL));
+		assert_int_equal(buf_append_str(&b, "hunter2"), 0);
+		if (grown)
+			assert_non_null(buf_reserve(&b, 20000, NULL));
+		else
+			buf_done(&b);
+		assert_true(b.wipe);
+
+		struct buf next;
+
+		buf_init(&next, 16384);
+		p = buf_reserve(&next, 16384, &room);
+		assert_non_null(p);
+		assert_memory_not_equal(p, "hunter2", 7);
+		buf_done(&next);
+		buf_done(&b);
+	}
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -250,6 +310,8 @@ int main(void)
 		cmocka_unit_test(test_numbers_are_whole_or_absent),
 		cmocka_unit_test(test_printf),
 		cmocka_unit_test(test_printf_long_text_to_the_last_byte),
+		cmocka_unit_test(test_wiped_when_consumed),
+		cmocka_unit_test(test_wiped_when_freed),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

@@ -196,6 +196,26 @@ static void test_bad_values(void **state)
 		{"--public-url=https://x,y", "--public-url", "host name"},
 		{"--allow-namespace-on-network=maybe", "--allow-namespace-on-network",
 			"true or false"},
+		{"--egress-default=maybe", "--egress-default", "deny|allow"},
+		{"--egress-private=10.0.0.0/8,", "--egress-private", "no range"},
+		{"--egress-private=,10.0.0.0/8", "--egress-private", "no range"},
+		{"--egress-private=10.0.0.1/8", "--egress-private", "'10.0.0.1/8' is no range"},
+		{"--egress-private=10.0.0.0/33", "--egress-private", "no range"},
+		{"--egress-private=intranet", "--egress-private", "no range"},
+		{"--egress-http-proxy=proxy:3128", "--egress-http-proxy", "must be http://"},
+		{"--egress-http-proxy=https://proxy:3128", "--egress-http-proxy", "other kinds"},
+		{"--egress-https-proxy=http://proxy", "--egress-https-proxy", "host:port"},
+		{"--egress-https-proxy=http://proxy:0", "--egress-https-proxy", "host:port"},
+		{"--egress-https-proxy=http://proxy:99999", "--egress-https-proxy", "host:port"},
+		{"--egress-https-proxy=http://proxy:80/", "--egress-https-proxy", "host:port"},
+		{"--egress-https-proxy=http://[1.2.3.4]:80", "--egress-https-proxy", "host:port"},
+		{"--egress-https-proxy=http://::1:80", "--egress-https-proxy", "host:port"},
+		{"--egress-https-proxy=http://@proxy:80", "--egress-https-proxy", "percent"},
+		{"--egress-https-proxy=http://a:b@c@proxy:80", "--egress-https-proxy", "percent"},
+		{"--egress-no-proxy=a.example;b", "--egress-no-proxy", "separated by commas"},
+		{"--host-ca=", "--host-ca", "absolute"},
+		{"--event-retention=x", "--event-retention", "a duration"},
+		{"--max-events=0", "--max-events", "1 to 1000000"},
 	};
 
 	for (size_t i = 0; i < array_len(cases); i++)
@@ -428,13 +448,97 @@ static void test_help_names_all(void **state)
 		if (n > 0)
 			assert_non_null(strstr(text, flag));
 	}
-	assert_int_equal(n, 18);
+	assert_int_equal(n, 27);
 	for (char *line = text; line != NULL && *line != '\0';) {
 		size_t width = strcspn(line, "\n");
 
 		assert_true(width <= 80);
 		line += width + (line[width] == '\n');
 	}
+}
+
+static void test_egress(void **state)
+{
+	struct config c;
+	struct error err;
+
+	assert_int_equal(load(&c, (char *const[]){"warrend", NULL}, NULL, &err), 0);
+	assert_false(c.egress_allow);
+	assert_string_equal(c.egress_private, "");
+	assert_string_equal(c.egress_http_proxy, "");
+	assert_string_equal(c.host_ca, CONFIG_HOST_CA_DEFAULT);
+	assert_string_equal(c.extra_ca, "");
+	assert_int_equal(c.event_retention_ms, INT64_C(7) * 24 * 3600 * 1000);
+	assert_int_equal(c.max_events, 10000);
+	config_done(&c);
+	assert_int_equal(load(&c,
+				 ARGS("--egress-default=allow", "--extra-ca=/x.pem",
+					 "--egress-private=10.1.0.0/16,192.168.1.1,fd00::/8",
+					 "--egress-http-proxy=http://[fd00::1]:3128",
+					 "--egress-https-proxy=http://me:p%40ss:w@proxy.example:80",
+					 "--egress-no-proxy=.example, 10.0.0.0/8,*"),
+				 NULL, &err),
+		0);
+	assert_true(c.egress_allow);
+	assert_string_equal(c.extra_ca, "/x.pem");
+	assert_string_equal(c.egress_private, "10.1.0.0/16,192.168.1.1,fd00::/8");
+	config_done(&c);
+}
+
+/* What all programs on a machine share counts only where nothing else was said. */
+static void test_ambient(void **state)
+{
+	char *const *none = (char *const[]){"warrend", NULL};
+	char *const *envp = ENV("HTTP_PROXY=http://upper:1", "http_proxy=lower:2/",
+		"HTTPS_PROXY=", "https_proxy=http://u:p@s:3", "NO_PROXY=a.example,b.example",
+		"no_proxyx=c");
+	struct config c;
+	struct error err;
+
+	assert_int_equal(load(&c, none, envp, &err), 0);
+	assert_string_equal(c.egress_http_proxy, "http://lower:2");
+	assert_string_equal(c.egress_https_proxy, "http://u:p@s:3");
+	assert_string_equal(c.egress_no_proxy, "a.example,b.example");
+	config_done(&c);
+	assert_int_equal(
+		load(&c, ARGS("--egress-http-proxy=", "--egress-no-proxy=d"), envp, &err), 0);
+	assert_string_equal(c.egress_http_proxy, "");
+	assert_string_equal(c.egress_no_proxy, "d");
+	config_done(&c);
+
+	expect_error(none, ENV("HTTP_PROXY=socks5://me:hunter2@x:1"), "HTTP_PROXY",
+		"the default of egress-http-proxy: must be http://");
+	assert_int_equal(load(&c, none, ENV("HTTP_PROXY=socks5://me:hunter2@x:1"), &err), -EINVAL);
+	assert_null(strstr(err.message, "hunter2"));
+	config_done(&c);
+	/* Not looked at, for the key is set. */
+	assert_int_equal(load(&c, ARGS("--egress-http-proxy=http://x:1"),
+				 ENV("HTTP_PROXY=socks5://x:1"), &err),
+		0);
+	config_done(&c);
+}
+
+static void test_proxy_password_hidden(void **state)
+{
+	auto_free char *text = NULL;
+	struct config c;
+	struct error err;
+
+	assert_int_equal(load(&c,
+				 ARGS("--egress-http-proxy=http://me:hunter2@proxy:80",
+					 "--egress-https-proxy=http://me@proxy:80"),
+				 NULL, &err),
+		0);
+	text = printed(&c);
+	config_done(&c);
+	assert_null(strstr(text, "hunter2"));
+	assert_non_null(strstr(text, "egress-http-proxy = http://me:***@proxy:80\n"));
+	assert_non_null(strstr(text, "egress-https-proxy = http://me@proxy:80\n"));
+	/* Nor in an error. */
+	assert_int_equal(
+		load(&c, ARGS("--egress-http-proxy=http://me:hunter2@proxy"), NULL, &err), -EINVAL);
+	assert_null(strstr(err.message, "hunter2"));
+	config_done(&c);
 }
 
 static void test_loopback(void **state)
@@ -476,6 +580,9 @@ int main(void)
 		cmocka_unit_test(test_relative_path),
 		cmocka_unit_test(test_print_round_trip),
 		cmocka_unit_test(test_help_names_all),
+		cmocka_unit_test(test_egress),
+		cmocka_unit_test(test_ambient),
+		cmocka_unit_test(test_proxy_password_hidden),
 		cmocka_unit_test(test_loopback),
 	};
 

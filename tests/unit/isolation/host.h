@@ -34,6 +34,8 @@ struct host {
 	bool lost;
 	struct loop_timer limit;
 	bool timed_out;
+	/* for the next start of a keeper; NULL: the usual */
+	const char *gate, *host_ca, *extra_ca;
 };
 
 struct guest {
@@ -46,6 +48,8 @@ struct guest {
 	uint64_t oom_kills;
 	struct machine_usage usage;
 	bool usage_valid;
+	int gate;
+	int gate_err;
 };
 
 static inline bool host_possible(void)
@@ -92,6 +96,10 @@ static inline int host_start_keeper(struct host *h, struct error *ret_err)
 	struct keeper_spawn_params params = {
 		.program = KEEPER_PROGRAM,
 		.agent = STUB_AGENT,
+		.gate = h->gate != NULL ? h->gate : STUB_MOTHER,
+		.resolver = STUB_MOTHER,
+		.host_ca = h->host_ca,
+		.extra_ca = h->extra_ca,
 		.image_dir = IMAGES,
 		.state_fd = state,
 		.uid_base = 0x58000000,
@@ -105,13 +113,19 @@ static inline int host_start_keeper(struct host *h, struct error *ret_err)
 	return isolation_new(h->loop, ISOLATION_AUTO, sock, &ops, h, &h->iso, ret_err);
 }
 
-static inline int host_start(struct host *h, struct error *ret_err)
+static inline int host_start_as(struct host *h, const struct host *usual, struct error *ret_err)
 {
-	*h = (struct host){.loop = loop_new()};
+	*h = *usual;
+	h->loop = loop_new();
 	snprintf(h->state, sizeof(h->state), "/tmp/warren-test-XXXXXX");
 	if (mkdtemp(h->state) == NULL)
 		return -errno;
 	return host_start_keeper(h, ret_err);
+}
+
+static inline int host_start(struct host *h, struct error *ret_err)
+{
+	return host_start_as(h, &(struct host){0}, ret_err);
 }
 
 /* Closes the keeper's socket and waits for its end: its wait status. */
@@ -187,7 +201,7 @@ static inline void guest_ask(struct guest *g, struct host *h, unsigned memory_mb
 {
 	struct machine_spec spec = {.memory_mb = memory_mb, .cpu_percent = 200, .pids_max = pids};
 
-	*g = (struct guest){.host = h, .agent = -EBADF};
+	*g = (struct guest){.host = h, .agent = -EBADF, .gate = -EBADF};
 	g->m = machine_create(h->iso, &spec, &guest_ops, g);
 }
 
@@ -244,6 +258,26 @@ static inline bool guest_usage(struct guest *g)
 	return host_wait(g->host, &g->answered) && g->usage_valid;
 }
 
+static inline void guest_on_gate(int fd, const struct error *err, void *data)
+{
+	struct guest *g = data;
+
+	g->gate = fd;
+	g->gate_err = err != NULL ? err->err : 0;
+	if (err != NULL)
+		g->err = *err;
+	g->answered = true;
+	loop_stop(g->host->loop, 0);
+}
+
+/* 0 and g->gate, or a negative errno. */
+static inline int guest_open_gate(struct guest *g)
+{
+	g->answered = false;
+	machine_open_gate(g->m, guest_on_gate, g);
+	return host_wait(g->host, &g->answered) ? g->gate_err : -ETIME;
+}
+
 static inline void guest_on_gone(void *data)
 {
 	struct guest *g = data;
@@ -257,5 +291,6 @@ static inline bool guest_end(struct guest *g)
 	machine_destroy(take_ptr(g->m), guest_on_gone, g);
 	bool gone = host_wait(g->host, &g->gone);
 	g->agent = fd_close(g->agent);
+	g->gate = fd_close(g->gate);
 	return gone;
 }

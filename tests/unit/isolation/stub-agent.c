@@ -195,20 +195,62 @@ static long p_sctp(void)
 	return socket(AF_INET, SOCK_STREAM, IPPROTO_SCTP);
 }
 
+static long attempt(int family, int type, int protocol, in_port_t port)
+{
+	struct sockaddr_in ip4 = {.sin_family = AF_INET, .sin_port = htons(port)};
+	struct sockaddr_in6 ip6 = {.sin6_family = AF_INET6, .sin6_port = htons(port)};
+	int sock = socket(family, type, protocol);
+	char packet[8] = {8}; /* an echo request, where it matters */
+	long r;
+
+	ip4.sin_addr.s_addr = htonl(0x01010101);
+	ip6.sin6_addr.s6_addr[0] = 0x26;
+	r = family == AF_INET ? connect(sock, (struct sockaddr *)&ip4, sizeof(ip4))
+			      : connect(sock, (struct sockaddr *)&ip6, sizeof(ip6));
+	if (r < 0 || type != SOCK_DGRAM)
+		return r;
+	r = send(sock, packet, sizeof(packet), 0);
+	return r < 0 ? r : recv(sock, packet, sizeof(packet), 0);
+}
+
 static long p_connect(void)
 {
-	struct sockaddr_in to = {.sin_family = AF_INET, .sin_port = htons(80)};
-
-	to.sin_addr.s_addr = htonl(0x01010101);
-	return connect(socket(AF_INET, SOCK_STREAM, 0), (struct sockaddr *)&to, sizeof(to));
+	return attempt(AF_INET, SOCK_STREAM, 0, 80);
 }
 
 static long p_connect6(void)
 {
-	struct sockaddr_in6 to = {.sin6_family = AF_INET6, .sin6_port = htons(80)};
+	return attempt(AF_INET6, SOCK_STREAM, 0, 80);
+}
 
-	to.sin6_addr.s6_addr[0] = 0x26;
-	return connect(socket(AF_INET6, SOCK_STREAM, 0), (struct sockaddr *)&to, sizeof(to));
+static long p_send(void)
+{
+	return attempt(AF_INET, SOCK_DGRAM, 0, 443);
+}
+
+static long p_send6(void)
+{
+	return attempt(AF_INET6, SOCK_DGRAM, 0, 443);
+}
+
+static long p_ask_dns(void)
+{
+	return attempt(AF_INET, SOCK_DGRAM, 0, 53);
+}
+
+static long p_ask_dns6(void)
+{
+	return attempt(AF_INET6, SOCK_DGRAM, 0, 53);
+}
+
+static long p_ping(void)
+{
+	return attempt(AF_INET, SOCK_DGRAM, IPPROTO_ICMP, 0);
+}
+
+static long p_nftables(void)
+{
+	return socket(AF_NETLINK, SOCK_RAW, 12);
 }
 
 static long p_ptrace_init(void)
@@ -285,6 +327,12 @@ static const struct {
 	{"sctp", p_sctp},
 	{"connect", p_connect},
 	{"connect6", p_connect6},
+	{"send", p_send},
+	{"send6", p_send6},
+	{"ask-dns", p_ask_dns},
+	{"ask-dns6", p_ask_dns6},
+	{"ping", p_ping},
+	{"nftables", p_nftables},
 	{"ptrace-init", p_ptrace_init},
 	{"init-mem", p_open_init_mem},
 	{"agent-file", p_open_agent},

@@ -24,6 +24,9 @@ struct play {
 	int agent;
 	int err;
 	struct machine_usage usage;
+	unsigned gates, gates_failed;
+	int gate;
+	int gate_err;
 };
 
 static const struct machine_spec spec = {.memory_mb = 1280, .cpu_percent = 200, .pids_max = 512};
@@ -66,6 +69,19 @@ static void on_usage(const struct machine_usage *usage, void *data)
 		p->usage = *usage;
 }
 
+static void on_gate(int fd, const struct error *err, void *data)
+{
+	struct play *p = data;
+
+	fd_close(p->gate);
+	p->gate = fd;
+	p->gates++;
+	p->gate_err = err != NULL ? err->err : 0;
+	assert_int_equal(err == NULL, fd >= 0);
+	if (err != NULL)
+		p->gates_failed++;
+}
+
 static void on_gone(void *data)
 {
 	((struct play *)data)->gone++;
@@ -103,7 +119,8 @@ static void answer(struct play *p, const struct keeper_request *req, uint32_t sl
 		.generation = 1000 + slot,
 		.err = err,
 		.what = "do it"};
-	int fd = req->verb == KEEPER_CREATE && err == 0 ? open("/dev/null", O_RDWR) : -1;
+	bool has_fd = (req->verb == KEEPER_CREATE || req->verb == KEEPER_GATE) && err == 0;
+	int fd = has_fd ? open("/dev/null", O_RDWR) : -1;
 
 	if (req->verb == KEEPER_USAGE)
 		reply.usage.oom_kills = 3;
@@ -115,7 +132,7 @@ static int open_play(struct play *p, const struct keeper_reply *hello, struct er
 {
 	int pair[2];
 
-	*p = (struct play){.loop = loop_new(), .agent = -1};
+	*p = (struct play){.loop = loop_new(), .agent = -1, .gate = -1};
 	assert_int_equal(socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, pair), 0);
 	p->keeper = pair[1];
 	if (hello != NULL)
@@ -139,6 +156,7 @@ static void finish(struct play *p)
 	isolation_free(p->iso);
 	fd_close(p->keeper);
 	fd_close(p->agent);
+	fd_close(p->gate);
 	loop_timer_cancel(&p->stop);
 	loop_free(p->loop);
 }
@@ -271,6 +289,41 @@ static void test_life(void **state)
 	finish(&p);
 }
 
+static void test_gate(void **state)
+{
+	struct play p;
+
+	begin(&p);
+	struct machine *m = start(&p, 5);
+	machine_open_gate(m, on_gate, &p);
+	struct keeper_request req = expect(&p, KEEPER_GATE);
+	assert_int_equal(req.slot, 5);
+	assert_int_equal(req.generation, 1005);
+	assert_int_equal(p.gates, 0);
+	answer(&p, &req, 5, 0);
+	turn(&p);
+	assert_int_equal(p.gates, 1);
+	assert_int_equal(p.gates_failed, 0);
+	assert_true(fcntl(p.gate, F_GETFD) >= 0);
+
+	machine_open_gate(m, on_gate, &p);
+	req = expect(&p, KEEPER_GATE);
+	answer(&p, &req, 5, -EBUSY);
+	turn(&p);
+	assert_int_equal(p.gates_failed, 1);
+	assert_int_equal(p.gate_err, -EBUSY);
+
+	/* promised, and not there */
+	machine_open_gate(m, on_gate, &p);
+	req = expect(&p, KEEPER_GATE);
+	struct keeper_reply reply = {.verb = KEEPER_GATE, .cookie = req.cookie};
+	assert_int_equal(send(p.keeper, &reply, sizeof(reply), 0), sizeof(reply));
+	turn(&p);
+	assert_int_equal(p.gates_failed, 2);
+	assert_int_equal(p.gate_err, -EPROTO);
+	finish(&p);
+}
+
 static void test_failed(void **state)
 {
 	struct play p;
@@ -335,16 +388,20 @@ static void test_late_answers(void **state)
 	struct machine *m = start(&p, 1);
 	machine_get_usage(m, on_usage, &p);
 	machine_set_memory(m, 2000);
+	machine_open_gate(m, on_gate, &p);
 	machine_destroy(m, on_gone, &p);
 	struct keeper_request usage = expect(&p, KEEPER_USAGE);
 	struct keeper_request limit = expect(&p, KEEPER_LIMIT);
+	struct keeper_request gate = expect(&p, KEEPER_GATE);
 	struct keeper_request destroy = expect(&p, KEEPER_DESTROY);
 	answer(&p, &destroy, 1, 0);
 	answer(&p, &usage, 1, 0);
 	answer(&p, &limit, 1, -ESTALE);
+	answer(&p, &gate, 1, 0);
 	turn(&p);
 	assert_int_equal(p.gone, 1);
 	assert_int_equal(p.usages, 0);
+	assert_int_equal(p.gates, 0);
 	finish(&p);
 }
 
@@ -360,6 +417,7 @@ static void test_lost(void **state)
 	machine_destroy(ending, on_gone, &p);
 	machine_destroy(doomed, on_gone, &p);
 	machine_get_usage(running, on_usage, &p);
+	machine_open_gate(running, on_gate, &p);
 	p.keeper = fd_close(p.keeper);
 	turn(&p);
 	turn(&p);
@@ -367,20 +425,27 @@ static void test_lost(void **state)
 	assert_int_equal(p.failed, 1);
 	assert_int_equal(p.gone, 2);
 	assert_int_equal(p.usages_failed, 1);
+	assert_int_equal(p.gates_failed, 1);
+	assert_int_equal(p.gate_err, -ENOTCONN);
 
 	/* What is asked afterwards is answered too, from the loop. */
 	machine_get_usage(running, on_usage, &p);
+	machine_open_gate(running, on_gate, &p);
+	assert_int_equal(p.gates, 1);
 	machine_set_memory(running, 99);
 	machine_create(p.iso, &spec, &ops, &p);
 	isolation_prepare(p.iso, 3);
 	assert_int_equal(p.failed, 1);
 	turn(&p);
 	assert_int_equal(p.usages_failed, 2);
+	assert_int_equal(p.gates_failed, 2);
 	assert_int_equal(p.failed, 2);
+	machine_open_gate(running, on_gate, &p); /* dropped */
 	machine_destroy(running, on_gone, &p);
 	assert_int_equal(p.gone, 2);
 	turn(&p);
 	assert_int_equal(p.gone, 3);
+	assert_int_equal(p.gates, 2);
 	assert_int_equal(isolation_machine_count(p.iso), 0);
 	assert_int_equal(p.lost, 1);
 	finish(&p);
@@ -449,6 +514,7 @@ int main(void)
 		cmocka_unit_test(test_not_built_in),
 		cmocka_unit_test(test_keeper_cannot_start),
 		cmocka_unit_test(test_life),
+		cmocka_unit_test(test_gate),
 		cmocka_unit_test(test_failed),
 		cmocka_unit_test(test_no_socket),
 		cmocka_unit_test(test_destroy_while_starting),

@@ -89,6 +89,9 @@ static const struct {
 	{1000, "python3 -c 'import socket; s = socket.create_server((\"127.0.0.1\", 80));"
 	       " socket.create_connection((\"127.0.0.1\", 80))'"},
 	{0, "! ip link set lo down 2>/dev/null && ! ip addr add 10.0.0.1/8 dev lo 2>/dev/null"},
+	{0, "! ip route del default 2>/dev/null && ! ip route add 1.0.0.0/8 dev lo 2>/dev/null"},
+	{1000, "test \"$(ip -4 route)\" = 'default dev lo scope link src 10.200.0.2 '"},
+	{1000, "ip -6 route | grep -q '^default dev lo src fd00:5b::2 '"},
 	/* the agent keeps its secrets, from root too */
 	{0, "for f in environ mem maps fd/3 auxv; do ! head -c1 /proc/1/$f >/dev/null 2>&1 || exit "
 	    "1; "
@@ -157,8 +160,15 @@ static const struct {
 	{"audit", EPROTONOSUPPORT, EPROTONOSUPPORT},
 	{"raw", EPERM, EPERM},
 	{"sctp", EPROTONOSUPPORT, EPROTONOSUPPORT},
-	{"connect", ENETUNREACH, ENETUNREACH},
-	{"connect6", ENETUNREACH, ENETUNREACH},
+	/* no gate: refused, neither sent nor left waiting */
+	{"connect", ECONNREFUSED, ECONNREFUSED},
+	{"connect6", ECONNREFUSED, ECONNREFUSED},
+	{"send", EPERM, EPERM},
+	{"send6", EPERM, EPERM},
+	{"ask-dns", ECONNREFUSED, ECONNREFUSED},
+	{"ask-dns6", ECONNREFUSED, ECONNREFUSED},
+	{"ping", EPERM, EPERM},
+	{"nftables", EPROTONOSUPPORT, EPROTONOSUPPORT},
 	{"ptrace-init", EPERM, EPERM},
 	{"init-mem", EACCES, EACCES},
 	{"agent-file", EACCES, EACCES},
@@ -474,6 +484,8 @@ static void test_start_fails_with_reason(void **state)
 	struct keeper_spawn_params params = {
 		.program = KEEPER_PROGRAM,
 		.agent = "/nonexistent/agent",
+		.gate = STUB_MOTHER,
+		.resolver = STUB_MOTHER,
 		.image_dir = "/nonexistent",
 		.state_fd = dir,
 		.log_level = "error",
@@ -505,6 +517,8 @@ static void test_no_image(void **state)
 	struct keeper_spawn_params params = {
 		.program = KEEPER_PROGRAM,
 		.agent = STUB_AGENT,
+		.gate = STUB_MOTHER,
+		.resolver = STUB_MOTHER,
 		.image_dir = h.state,
 		.state_fd = dir,
 		.log_level = "error",

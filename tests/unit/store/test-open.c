@@ -131,8 +131,29 @@ static void test_newer_refused(void **state)
 	assert_int_equal(reopen(f, &err), -EPROTONOSUPPORT);
 	assert_non_null(strstr(err.message, "newer Warren (schema 99"));
 	/* Nothing was changed on the way. */
-	run_sql(f->path, "PRAGMA user_version = 1");
+	run_sql(f->path, "PRAGMA user_version = 2");
 	assert_int_equal(reopen(f, &err), 0);
+}
+
+/* A store as the first version left it. */
+static void test_brought_up_to_date(void **state)
+{
+	struct fixture *f = *state;
+	struct store_sandbox rec = {.region = "ord", .id = "a"};
+	struct store_event event = {.sandbox_id = "a", .type = "flow", .details = "{}"};
+	struct store_org org;
+	struct error err;
+
+	assert_int_equal(store_org_create(f->store, "kept", &org, NULL), 0);
+	rec.org_id = org.id;
+	assert_int_equal(store_sandbox_insert(f->store, &rec), 0);
+	store_close(f->store);
+	f->store = NULL;
+	run_sql(f->path, "DROP TABLE event; PRAGMA user_version = 1");
+	assert_int_equal(reopen(f, &err), 0);
+	assert_int_equal(store_org_find(f->store, "kept", &org), 0);
+	assert_int_equal(store_event_insert(f->store, &event, 1), 0);
+	assert_int_equal(event.id, 1);
 }
 
 static void test_foreign_refused(void **state)
@@ -261,6 +282,7 @@ int main(void)
 		store_test(test_symlink_refused),
 		store_test(test_no_database),
 		store_test(test_damaged),
+		store_test(test_brought_up_to_date),
 		store_test(test_newer_refused),
 		store_test(test_foreign_refused),
 		store_test(test_locked),

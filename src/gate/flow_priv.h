@@ -1,0 +1,89 @@
+/* What flow.c (from accept to decision), flow_run.c (bytes) and flow_dns.c share. */
+#pragma once
+
+#include "gate/classify.h"
+#include "gate/dial.h"
+#include "gate/exchange.h"
+#include "gate/flow.h"
+#include "gate/gate.h"
+#include "gate/leg.h"
+#include "gate/refuse.h"
+#include "gate/relay.h"
+#include "wire/tls_hello.h"
+
+enum flow_state {
+	FLOW_READING,
+	FLOW_DENIED,
+	FLOW_REFUSING,
+	FLOW_OPENING,
+	FLOW_RUNNING,
+	FLOW_ENDED,
+	FLOW_STATE_COUNT
+};
+
+struct flow {
+	struct list node;
+	struct gate *gate;
+	enum flow_state state;
+	int64_t began_ms;
+	uint64_t began_ns;
+
+	struct address target; /* what the program connected to */
+	uint16_t port;
+	bool named; /* host is a name; else the text of target */
+	char host[HOST_NAME_SIZE];
+	char *rule; /* text of the rule that allowed it */
+
+	int client;
+	struct loop_io client_io;
+	struct buf early; /* read from client so far */
+	bool client_eof;
+	struct loop_timer timer; /* patience for the first bytes */
+	enum traffic traffic;
+	struct tls_hello hello;
+	uint64_t secrets; /* that may be put in: TLS is opened */
+
+	struct dial *dial;
+	const struct proxy *proxy;
+	int upstream; /* connected, not yet given to a leg or relay */
+	struct loop_io upstream_io;
+	struct address peer;
+	bool dialled; /* peer is valid */
+
+	struct leg *client_leg, *upstream_leg; /* while OPENING */
+	struct exchange *exchange;
+	void (*exchange_free)(struct exchange *x);
+	struct relay *relay;
+	struct refuse *refuse;
+	struct loop_defer defer;
+
+	/* for the report */
+	uint64_t bytes_up, bytes_down;
+	unsigned requests;
+	uint64_t used;      /* secrets put in */
+	uint64_t strayed;   /* secrets whose placeholder was reported */
+	bool denied;        /* ended by a refusal, which was reported */
+	bool dial_failed;   /* the host could not be reached */
+	const char *reason; /* static text, NULL: fine */
+	char detail[256];
+};
+
+/* --- flow.c */
+
+/* Says no and ends. status: 403 or 502. */
+void flow_refuse(struct flow *f, int status, const char *reason, const char *detail);
+/* Reports and frees; from the loop only. */
+void flow_end(struct flow *f);
+/* Reports a refusal that leaves the flow as it is. */
+void flow_report_denied(
+	struct flow *f, const char *protocol, const char *reason, const char *detail);
+
+/* --- flow_run.c: the host is connected, what the program speaks is known. */
+
+void flow_run(struct flow *f);
+/* Frees what runs. */
+void flow_stop(struct flow *f);
+
+/* --- flow_dns.c: DNS over TCP, answered by the gate itself. */
+
+void flow_answer_dns(struct flow *f);

@@ -1,0 +1,190 @@
+#include "unit.h"
+
+#include <errno.h>
+#include <string.h>
+#include <sys/socket.h>
+#include <unistd.h>
+
+#include "base/clock.h"
+#include "base/fd.h"
+#include "base/mem.h"
+#include "gate/relay.h"
+
+static struct loop *loop;
+static struct relay *relay;
+static int client, upstream; /* the test's ends */
+static int done_count, done_err;
+static uint64_t stray;
+
+static void on_stray(struct relay *r, uint64_t secrets, void *data)
+{
+	stray |= secrets;
+}
+
+static void on_done(struct relay *r, int err, void *data)
+{
+	done_count++;
+	done_err = err;
+	loop_stop(loop, 0);
+}
+
+static const struct relay_ops ops = {.on_stray = on_stray, .on_done = on_done};
+
+static void on_tick(struct loop_timer *timer)
+{
+	loop_stop(loop, 0);
+}
+
+static void settle(void)
+{
+	struct loop_timer tick = {0};
+
+	loop_timer_set(loop, &tick, 30 * CLOCK_MS, on_tick);
+	loop_run(loop);
+	loop_timer_cancel(&tick);
+}
+
+static void start(const char *early, const struct vault *vault)
+{
+	int c[2], u[2];
+
+	assert_int_equal(socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, c), 0);
+	assert_int_equal(socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, u), 0);
+	loop = loop_new();
+	done_count = 0;
+	stray = 0;
+	client = c[1];
+	upstream = u[1];
+	fd_set_nonblock(c[0], true);
+	fd_set_nonblock(u[0], true);
+	fd_set_nonblock(client, true);
+	fd_set_nonblock(upstream, true);
+	relay = relay_new(loop, c[0], u[0], early, strlen(early), vault, &ops, NULL);
+}
+
+static void stop(void)
+{
+	relay_free(relay);
+	fd_close(client);
+	fd_close(upstream);
+	loop_free(loop);
+}
+
+static void expect(int fd, const char *text)
+{
+	char got[256] = "";
+
+	settle();
+	assert_int_equal(recv(fd, got, sizeof(got), 0), strlen(text));
+	assert_memory_equal(got, text, strlen(text));
+}
+
+static void test_both_ways(void **state)
+{
+	start("early", NULL);
+	expect(upstream, "early");
+	assert_int_equal(send(client, " more", 5, 0), 5);
+	expect(upstream, " more");
+	assert_int_equal(send(upstream, "down", 4, 0), 4);
+	expect(client, "down");
+	assert_int_equal(relay_bytes_up(relay), 10);
+	assert_int_equal(relay_bytes_down(relay), 4);
+	stop();
+}
+
+static void test_half_closed(void **state)
+{
+	char c;
+
+	start("", NULL);
+	shutdown(client, SHUT_WR);
+	settle();
+	assert_int_equal(recv(upstream, &c, 1, 0), 0);
+	assert_int_equal(done_count, 0);
+	assert_int_equal(send(upstream, "still", 5, 0), 5);
+	expect(client, "still");
+	shutdown(upstream, SHUT_WR);
+	settle();
+	assert_int_equal(done_count, 1);
+	assert_int_equal(done_err, 0);
+	stop();
+}
+
+/* A side that does not read holds the other; nothing is lost and little is kept. */
+static void test_backpressure(void **state)
+{
+	static uint8_t chunk[65536];
+	size_t sent = 0, got = 0;
+	int full = 0;
+
+	start("", NULL);
+	while (full < 3) {
+		ssize_t n = send(client, chunk, sizeof(chunk), 0);
+
+		if (n > 0) {
+			sent += (size_t)n;
+		} else {
+			full++;
+			settle();
+		}
+	}
+	assert_true(sent < 8 * 1024 * 1024);
+	while (got < sent) {
+		ssize_t n = recv(upstream, chunk, sizeof(chunk), 0);
+
+		if (n > 0)
+			got += (size_t)n;
+		else
+			settle();
+	}
+	assert_int_equal(got, sent);
+	stop();
+}
+
+static void test_peer_is_gone(void **state)
+{
+	start("", NULL);
+	settle();
+	upstream = fd_close(upstream);
+	settle();
+	(void)!send(client, "x", 1, MSG_NOSIGNAL);
+	settle();
+	(void)!send(client, "x", 1, MSG_NOSIGNAL);
+	settle();
+	assert_int_equal(done_count, 1);
+	stop();
+}
+
+static void test_placeholders_are_noticed(void **state)
+{
+	static const char *const hosts[] = {"api.test"};
+	char placeholder[PLACEHOLDER_LEN + 1] = PLACEHOLDER_PREFIX;
+	struct vault *vault = vault_new();
+	auto_free char *text = NULL;
+
+	memset(placeholder + strlen(PLACEHOLDER_PREFIX), 'a', PLACEHOLDER_HEX);
+	assert_int_equal(vault_add(vault, "K", placeholder, "value", 5, hosts, 1, NULL), 0);
+	text = mem_printf("AUTH %s\r\n", placeholder);
+	start("", vault);
+	assert_int_equal(send(client, text, 30, 0), 30);
+	settle();
+	assert_int_equal(stray, 0);
+	assert_int_equal(send(client, text + 30, strlen(text) - 30, 0), strlen(text) - 30);
+	settle();
+	assert_int_equal(stray, 1);
+	stop();
+	vault_free(vault);
+}
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+		cmocka_unit_test(test_both_ways),
+		cmocka_unit_test(test_half_closed),
+		cmocka_unit_test(test_backpressure),
+		cmocka_unit_test(test_peer_is_gone),
+		cmocka_unit_test(test_placeholders_are_noticed),
+	};
+
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}
