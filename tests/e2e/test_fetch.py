@@ -340,6 +340,15 @@ def test_head_that_is_too_long(rpc, origin):
     no_curl(rpc)
 
 
+def test_refusal_of_the_gate(rpc, answering):
+    head = b"HTTP/1.1 403 Forbidden\r\nX-Warren-Refused: not-allowed\r\n\r\n"
+    error = failure(rpc, answering(head + b'{"message":"no rule allows it"}'))
+    assert error.cls == "TypeError" and "no rule allows it" in error.error["message"]
+    assert failure(rpc, answering(head)).cls == "TypeError"
+    assert failure(rpc, answering(head + b"x" * 9000)).cls == "TypeError"
+    no_curl(rpc)
+
+
 def test_answer_up_to_the_end_of_the_connection(rpc, answering):
     response, body = get(rpc, answering(b"HTTP/1.0 200 Fine\r\n\r\nall of it"))
     assert (response["statusText"], body) == ("Fine", b"all of it")
