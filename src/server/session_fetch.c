@@ -167,7 +167,7 @@ static void settle(struct fetch *f)
 
 	if (!f->exited || (f->out != NULL && !f->out->ended))
 		return;
-	if (f->state == FETCH_REFUSED) {
+	if (f->state == FETCH_REFUSED && f->out != NULL) {
 		fail_refused(f);
 		return;
 	}
