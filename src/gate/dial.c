@@ -272,8 +272,9 @@ static void on_resolved(
 
 	if (count == 0) {
 		fail(d, err == -ENOENT ? "no-such-name" : "resolver",
-			err == -ENOENT ? "the name does not exist"
-				       : "the host's resolver has no answer");
+			err == -ENOENT  ? "the name does not exist"
+			: err == -EBUSY ? "too many names are looked up at once"
+					: "the host's resolver has no answer");
 		return;
 	}
 	memcpy(d->addresses, addresses, count * sizeof(*addresses));

@@ -13,6 +13,7 @@
 #include "base/mem.h"
 #include "gate/flow_priv.h"
 #include "policy/refused.h"
+#include "policy/resolvers.h"
 
 /* SO_ORIGINAL_DST and IP6T_SO_ORIGINAL_DST; the headers that name them clash with the C library. */
 #define ORIGINAL_TARGET 80
@@ -26,6 +27,7 @@
 #define HELLO_NS (10 * CLOCK_SEC)
 #define DNS_PORT 53
 #define HTTP_PORT 80
+#define SMTP_PORT 25
 
 static void on_client(struct loop_io *io, uint32_t events);
 static void on_patience(struct loop_timer *timer);
@@ -406,11 +408,10 @@ static const struct rule *match(const struct flow *f)
 			: rules_match_address(&f->gate->rules, &f->target, f->port);
 }
 
-/* Why not, as reason and detail; NULL: allowed. */
-static const char *judge(struct flow *f)
+/* What is closed although a rule may allow it, as reason and detail; NULL: nothing of that kind. */
+static const char *judge_closed(struct flow *f, const struct rule *rule)
 {
 	const struct gate *g = f->gate;
-	const struct rule *rule = match(f);
 	const char *closed =
 		f->named ? NULL : refused_address(&f->target, g->opened, g->opened_count);
 
@@ -419,6 +420,28 @@ static const char *judge(struct flow *f)
 			f->host, closed);
 		return "refused-range";
 	}
+	if (f->port == SMTP_PORT) {
+		snprintf(f->detail, sizeof(f->detail),
+			"port 25 is closed to every sandbox; submit mail on port 465 or 587");
+		return "refused-port";
+	}
+	if (rule != NULL && rule->kind == RULE_ALL && resolvers_port(f->port) &&
+		(f->named ? resolvers_has_name(f->host) : resolvers_has_address(&f->target))) {
+		snprintf(f->detail, sizeof(f->detail),
+			"%.60s is a public resolver: only a rule that names it allows it", f->host);
+		return "resolver-closed";
+	}
+	return NULL;
+}
+
+/* Why not, as reason and detail; NULL: allowed. */
+static const char *judge(struct flow *f)
+{
+	const struct rule *rule = match(f);
+	const char *closed = judge_closed(f, rule);
+
+	if (closed != NULL)
+		return closed;
 	if (rule == NULL) {
 		snprintf(f->detail, sizeof(f->detail),
 			"no rule of this sandbox allows %.100s port %u; to allow it, add "
