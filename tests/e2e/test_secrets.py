@@ -350,5 +350,5 @@ def test_bad_secrets_are_refused(gated, secrets, says):
     import raw
     with pytest.raises(raw.Refused) as info:
         gated.create({"allow_net": ["api.test"], "secrets": secrets})
-    message = info.value.json()["message"]
+    message = info.value.json["message"]
     assert info.value.status == 400 and "secrets" in message and says in message, message
