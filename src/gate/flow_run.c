@@ -127,8 +127,8 @@ static void on_refused(struct exchange *x, enum exchange_refusal what, const cha
 {
 	struct flow *f = owner(x);
 
-	/* The host's fault: told with the end of the connection. */
-	if (what == EXCHANGE_BAD_ANSWER) {
+	/* The host's fault, or the proxy's: told with the end of the connection. */
+	if (what == EXCHANGE_BAD_ANSWER || what == EXCHANGE_PROXY) {
 		f->reason = exchange_refusal_code(what);
 		snprintf(f->detail, sizeof(f->detail), "%s", detail);
 		return;
