@@ -13,20 +13,20 @@ import pytest
 from conftest import running
 from server import BIN, clean_environment
 from test_egress import curl, event, events, make
-from world import NAMES, World
+from world import World
 
 SECRET = "sk-through/the+proxy=\"0123456789"
 PASSWORD = "p@ss:w%rd/1"
 LOGIN = "user:p%40ss%3Aw%25rd%2F1"
-# Names that only the proxy can look up.
-FAR = {"far.test": NAMES["api.test"], "*.far.test": NAMES["api.test"]}
 
 
 class Proxy:
-    """An HTTP proxy: records what it is asked, and every byte that came from its clients."""
+    """An HTTP proxy: records what it is asked, and every byte that came from its clients.
 
-    def __init__(self, password=None, address="127.0.0.1", port=0):
-        self.password = password
+    It also looks up the names of far.test, as those of api.test, which nobody else knows."""
+
+    def __init__(self, world, password=None, address="127.0.0.1", port=0):
+        self.world, self.password = world, password
         self.asked = []  # (method, target, headers)
         self.sent = bytearray()
         self.behave = None  # called with the socket instead of answering
@@ -106,7 +106,8 @@ class Proxy:
         return None
 
     def _dial(self, host, port):
-        address = NAMES.get(host) or FAR.get(host) or FAR["*.far.test"] * host.endswith(".far.test")
+        names = self.world.names
+        address = names["api.test"] if host.endswith("far.test") else names[host]
         return socket.create_connection((address, int(port)), timeout=10)
 
     def _pipe(self, a, b):
@@ -130,14 +131,16 @@ def world():
         one.http("other.test")
         one.http("other.test", 443, names=["other.test"])
         one.h2("h2.test", 443)
+        one.literals()
+        one.http("literal4")
         one.tcp("bare.test", 7000, lambda s: s.sendall(b"first\n" + s.recv(100)))
         yield one
 
 
 @pytest.fixture(scope="module")
-def the_proxy():
+def the_proxy(world):
     """With an address that sandboxes may not reach themselves."""
-    one = Proxy(PASSWORD)
+    one = Proxy(world, PASSWORD)
     yield one
     one.close()
 
@@ -162,8 +165,9 @@ SECRETS = {"K": {"hosts": ["api.test", "far.test", "h2.test"], "value": SECRET}}
 
 
 @pytest.fixture(scope="module")
-def box(gated):
-    with make(gated, ["api.test", "*.api.test", "other.test", "far.test", "*.far.test", "h2.test", "bare.test", "127.77.0.1"], secrets=SECRETS) as rpc:
+def box(gated, world):
+    rules = ["api.test", "*.api.test", "other.test", "far.test", "*.far.test", "h2.test", "bare.test", world.literal4]
+    with make(gated, rules, secrets=SECRETS) as rpc:
         yield rpc
     gated.discard(rpc.sandbox_id)
 
@@ -220,16 +224,28 @@ def test_names_that_only_the_proxy_knows(box, proxy, url):
     assert len(proxy.asked) == 1
 
 
-@pytest.mark.parametrize("url", ["http://other.test/", "https://other.test/", "http://127.77.0.1/"])
-def test_directly(box, proxy, url):
+@pytest.mark.parametrize("url", ["http://other.test/", "https://other.test/", "http://literal4/"])
+def test_directly(box, proxy, world, url):
     """Names that are exempt, and literal addresses."""
-    assert b"hello" in curl(box, url).out
+    assert b"hello" in curl(box, url.replace("literal4", world.literal4)).out
     assert proxy.asked == []
 
 
 def test_other_protocols_are_dialled_directly(box, proxy):
     assert box.sh("exec 3<>/dev/tcp/bare.test/7000; printf 'mine\\n' >&3; cat <&3") == "first\nmine\n"
     assert proxy.asked == []
+
+
+@pytest.mark.parametrize("url,asked", [("https://far.test/late", "CONNECT far.test:443"), ("http://far.test/late", "GET http://far.test/late")])
+def test_programs_that_take_their_time(box, proxy, url, asked):
+    """A connection to a port of the web stays the proxy's when nothing is said for a while."""
+    out = box.sh("python3 - <<'E'\nimport http.client, ssl, socket, time, urllib.parse as u\n"
+                 f"url = u.urlsplit('{url}')\n"
+                 "raw = socket.create_connection((url.hostname, 443 if url.scheme == 'https' else 80))\ntime.sleep(0.8)\n"
+                 "if url.scheme == 'https': raw = ssl.create_default_context().wrap_socket(raw, server_hostname=url.hostname)\n"
+                 "one = http.client.HTTPConnection(url.hostname)\none.sock = raw\none.request('GET', url.path)\n"
+                 "print(one.getresponse().read().decode())\nE")
+    assert "hello from api.test" in out and proxy.targets() == [asked]
 
 
 def test_rules_come_before_the_proxy(box, proxy, gated):
@@ -239,8 +255,8 @@ def test_rules_come_before_the_proxy(box, proxy, gated):
 
 
 def test_flows_are_recorded_by_name(box, proxy, gated):
-    curl(box, "https://any.api.test/")
-    assert event(gated, box, "flow", host="any.api.test", port=443, protocol="tls")["bytesDown"] > 0
+    curl(box, "https://own.far.test/")
+    assert event(gated, box, "flow", host="own.far.test", port=443, protocol="tls")["bytesDown"] > 0
 
 
 # --- secrets -------------------------------------------------------------------------------------
@@ -263,12 +279,12 @@ def test_plain_http_shows_the_proxy_a_placeholder(box, proxy):
 def test_certificates_are_checked_through_the_tunnel(box, proxy, gated, world):
     """A proxy that leads elsewhere gets no secret."""
     since = len(world.seen)
-    moved = NAMES["api.test"]
-    NAMES["api.test"] = NAMES["other.test"]
+    moved = world.names["api.test"]
+    world.names["api.test"] = world.names["other.test"]
     try:
         result = box.sh('curl -sS -H "X-K: $K" https://api.test/moved', check=False)
     finally:
-        NAMES["api.test"] = moved
+        world.names["api.test"] = moved
     assert result.code == 35 and event(gated, box, "flow", host="api.test", reason="upstream-tls")
     assert len(world.seen) == since
 
@@ -350,8 +366,8 @@ def test_proxy_whose_name_does_not_exist(through):
         check_refused(server, rpc)
 
 
-def test_proxy_by_name(through):
-    proxy = Proxy(address=NAMES["proxied.test"], port=3128)
+def test_proxy_by_name(through, world):
+    proxy = Proxy(world, address=world.names["proxied.test"], port=3128)
     server, rpc = through(*both("http://proxied.test:3128"))
     with rpc:
         assert b"hello" in curl(rpc, "http://api.test/").out
@@ -360,8 +376,8 @@ def test_proxy_by_name(through):
     proxy.close()
 
 
-def test_wrong_password(through):
-    proxy = Proxy("right")
+def test_wrong_password(through, world):
+    proxy = Proxy(world, "right")
     server, rpc = through(*both(f"http://user:wrong@127.0.0.1:{proxy.port}"))
     with rpc:
         check_refused(server, rpc)
@@ -408,8 +424,8 @@ def test_tunnel_whose_host_speaks_at_once(box, proxy):
 
 
 @pytest.mark.parametrize("form", ["http://127.0.0.1:{}", "127.0.0.1:{}", "http://127.0.0.1:{}/"])
-def test_environment_of_the_server(through, form):
-    proxy = Proxy()
+def test_environment_of_the_server(through, world, form):
+    proxy = Proxy(world)
     url = form.format(proxy.port)
     server, rpc = through(env={"HTTP_PROXY": url, "HTTPS_PROXY": url, "NO_PROXY": "localhost,other.test"})
     with rpc:
@@ -420,8 +436,8 @@ def test_environment_of_the_server(through, form):
     proxy.close()
 
 
-def test_options_count_before_the_environment(through):
-    proxy, unused = Proxy(), Proxy()
+def test_options_count_before_the_environment(through, world):
+    proxy, unused = Proxy(world), Proxy(world)
     server, rpc = through("--egress-http-proxy", proxy.url, "--egress-https-proxy", "",
                           env={"http_proxy": unused.url, "https_proxy": unused.url})
     with rpc:
@@ -432,8 +448,8 @@ def test_options_count_before_the_environment(through):
     unused.close()
 
 
-def test_everything_may_be_exempt(through):
-    unused = Proxy()
+def test_everything_may_be_exempt(through, world):
+    unused = Proxy(world)
     server, rpc = through(*both(unused.url), "--egress-no-proxy", "*")
     with rpc:
         assert b"hello" in curl(rpc, "https://api.test/").out
