@@ -58,7 +58,9 @@ static int leave_files(void)
 
 int confine_mother(const char **ret_what)
 {
-	const uint64_t kept = BIT(CAP_SETUID) | BIT(CAP_SETGID) | BIT(CAP_SETPCAP);
+	/* KILL: the parent-death signal is sent with the rights of the parent that dies. */
+	const uint64_t kept =
+		BIT(CAP_SETUID) | BIT(CAP_SETGID) | BIT(CAP_SETPCAP) | BIT(CAP_KILL);
 	int r;
 
 	*ret_what = "leave the host's files";

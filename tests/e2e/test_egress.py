@@ -10,7 +10,7 @@ import pytest
 
 import raw
 from conftest import running
-from server import wait_until
+from server import SANITIZED, tree_of, wait_until
 from world import World
 
 
@@ -409,7 +409,6 @@ def test_ipv6_is_refused_or_by_rule(gated):
 
 def gates(server):
     """Pids of the gates (not of their mother)."""
-    from server import tree_of
     tree = tree_of(server.process.pid)
     mothers = {p for p, (name, parent, _) in tree.items()
                if name == "warren-gate" and tree.get(parent, ("",))[0] != "warren-gate"}
@@ -426,7 +425,6 @@ def test_one_gate_for_each_sandbox_with_a_user_of_its_own(fresh_server, world):
         assert len(uids) == 2 and "0" not in uids
         for s in status:
             assert re.search(r"^CapEff:\s+0+$", s, re.M) and re.search(r"^NoNewPrivs:\s+1$", s, re.M)
-        from server import SANITIZED
         if not SANITIZED:
             assert all(re.search(r"^Seccomp:\s+2$", s, re.M) for s in status)
             for p in found:
@@ -437,7 +435,6 @@ def test_one_gate_for_each_sandbox_with_a_user_of_its_own(fresh_server, world):
 
 
 def test_private_memory_of_an_idle_gate(fresh_server, world):
-    from server import SANITIZED
     if SANITIZED:
         pytest.skip("sanitizers take memory of their own")
     server = fresh_server(*world.flags, wrapper=world.wrapper)
@@ -468,7 +465,6 @@ def test_killed_mother_is_replaced(fresh_server, world):
     server = fresh_server(*world.flags, wrapper=world.wrapper)
     with make(server, ["api.test"]) as rpc:
         (gate,) = gates(server)
-        from server import tree_of
         mother = tree_of(server.process.pid)[gate][1]
         subprocess.run(["kill", "-9", str(mother)], check=True)
         event(server, rpc, "gate-ended")
@@ -483,7 +479,8 @@ def test_killed_resolver_is_replaced(fresh_server, world):
     server = fresh_server(*world.flags, wrapper=world.wrapper)
     with make(server, ["api.test", "other.test"]) as rpc:
         assert b"hello" in curl(rpc, "http://api.test/").out
-        subprocess.run(["kill", "-9", str(server.role("warren-resolver"))], check=True)
+        (resolver,) = [p for p, (name, _, _) in tree_of(server.process.pid).items() if name == "warren-resolver"]
+        subprocess.run(["kill", "-9", str(resolver)], check=True)
         wait_until(lambda: b"hello" in curl(rpc, "http://other.test/").out, 10, "the next resolver")
         server.delete(rpc.sandbox_id)
 
@@ -500,9 +497,8 @@ def put_network(server, rpc, body, check=True):
 def test_policy_change_reaches_new_and_open_connections(gated):
     with make(gated, ["api.test", "bare.test:7000"]) as rpc:
         child = rpc.spawn("python3", ["-u", "-c", "import socket\ns=socket.create_connection(('bare.test',7000))\ns.sendall(b'a')\nprint(s.recv(1))\n"
-                                      "try: print(s.recv(1))\nexcept ConnectionResetError: print('reset')"])
-        wait_until(lambda: rpc.sh("ss -tn state established '( dport = :7000 )' 2>/dev/null | grep -c 7000 || true"), 10, "the connection")
-        time.sleep(0.2)
+                                      "open('/tmp/connected','w')\ntry: print(s.recv(1))\nexcept ConnectionResetError: print('reset')"])
+        wait_until(lambda: rpc.sh("ls /tmp/connected 2>/dev/null || true"), 10, "the connection")
         assert b"403" in curl(rpc, "-o", "/dev/null", "-w", "%{http_code}", "http://other.test/").out
         told = put_network(gated, rpc, {"allowNet": ["other.test"]})
         assert told["allowNet"] == ["other.test"] and told["closed"] == 1

@@ -375,7 +375,7 @@ class World:
     def literals(self):
         """Gives the host the two literal addresses as long as the world exists."""
         for address in (f"{self.literal4}/32", f"{self.literal6}/128"):
-            subprocess.run(["ip", "address", "add", address, "dev", "lo"], check=True, capture_output=True)
+            subprocess.run(["ip", "address", "add", address, "dev", "lo", *(["nodad"] if ":" in address else [])], check=True)
             self._stack.callback(subprocess.run, ["ip", "address", "del", address, "dev", "lo"], check=False)
 
     def __enter__(self):
