@@ -799,6 +799,7 @@ static void test_proxy(void **state)
 					    "Host: a.example:8080\r\n"
 					    "Proxy-Authorization: Basic eDp5\r\n\r\n");
 	say(&f.host, OK_5);
+	assert_string_equal(heard(&f.program), OK_5);
 	say(&f.program, "OPTIONS * HTTP/1.1\r\nHost: a.example:8080\r\n\r\n");
 	assert_memory_equal(heard(&f.host), "OPTIONS http://a.example:8080 HTTP/1.1\r\n", 40);
 	say(&f.host,
