@@ -285,6 +285,7 @@ class World:
                     sock.settimeout(10)
                     with context.wrap_socket(sock, server_side=True) as tls:
                         finish(tls, peer)
+                        tls.unwrap()
                 except (OSError, ssl.SSLError):
                     pass
 
