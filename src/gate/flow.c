@@ -458,7 +458,7 @@ bool flow_recheck(struct flow *f)
 
 static int original_target(int fd, struct address *ret, uint16_t *ret_port)
 {
-	struct sockaddr_storage sa;
+	struct sockaddr_storage sa = {0};
 	socklen_t len = sizeof(sa);
 
 	if (getsockname(fd, (struct sockaddr *)&sa, &len) < 0)

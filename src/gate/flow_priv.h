@@ -24,31 +24,32 @@ enum flow_state {
 struct flow {
 	struct list node;
 	struct gate *gate;
-	enum flow_state state;
 	int64_t began_ms;
 	uint64_t began_ns;
 
 	struct address target; /* what the program connected to */
+	struct address peer;   /* what was connected for it */
 	uint16_t port;
-	bool named; /* host is a name; else the text of target */
+	bool named;       /* host is a name; else the text of target */
+	bool client_eof;  /* the program has said all */
+	bool dialled;     /* peer is valid */
+	bool denied;      /* ended by a refusal, which was reported */
+	bool dial_failed; /* the host could not be reached */
 	char host[HOST_NAME_SIZE];
 	char *rule; /* text of the rule that allowed it */
 
-	int client;
-	struct loop_io client_io;
-	struct buf early; /* read from client so far */
-	bool client_eof;
-	struct loop_timer timer; /* patience for the first bytes */
+	enum flow_state state;
 	enum traffic traffic;
+	int client;
+	int upstream; /* connected, not yet given to a leg or relay */
+	struct loop_io client_io, upstream_io;
+	struct buf early;        /* read from client so far */
+	struct loop_timer timer; /* patience for the first bytes */
 	struct tls_hello hello;
 	uint64_t secrets; /* that may be put in: TLS is opened */
 
 	struct dial *dial;
 	const struct proxy *proxy;
-	int upstream; /* connected, not yet given to a leg or relay */
-	struct loop_io upstream_io;
-	struct address peer;
-	bool dialled; /* peer is valid */
 
 	struct leg *client_leg, *upstream_leg; /* while OPENING */
 	struct exchange *exchange;
@@ -62,8 +63,6 @@ struct flow {
 	unsigned requests;
 	uint64_t used;      /* secrets put in */
 	uint64_t strayed;   /* secrets whose placeholder was reported */
-	bool denied;        /* ended by a refusal, which was reported */
-	bool dial_failed;   /* the host could not be reached */
 	const char *reason; /* static text, NULL: fine */
 	char detail[256];
 };
