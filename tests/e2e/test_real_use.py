@@ -265,3 +265,22 @@ def test_requests_library_with_a_secret(gated, world):
             assert "***" in dict(json.loads(out)["headers"])["x-key"] and TOKEN not in out
             assert world.header(world.requests(path="/echo?lib")[-1], "x-key") == ["sk-" + TOKEN]
     gated.discard(rpc.sandbox_id)
+
+
+@pytest.mark.slow
+@pytest.mark.hang(300)
+def test_registries_as_hosts_of_a_secret(gated):
+    """Opened, with compression and ranges turned off: packages still arrive whole, with their checksums."""
+    needs("npm")
+    needs("pip")
+    secrets = {"REGISTRY_TOKEN": {"hosts": REGISTRIES[:3], "value": "npm_" + TOKEN}}
+    with make(gated, REGISTRIES[:3], secrets=secrets) as rpc:
+        shown = rpc.sh("echo | openssl s_client -connect registry.npmjs.org:443 2>/dev/null | openssl x509 -noout -issuer")
+        assert "Warren" in shown
+        rpc.sh("mkdir -p /app/npm && cd /app/npm && npm init -y && npm install express", timeout=200)
+        assert rpc.sh("cd /app/npm && node -p \"typeof require('express')\"", timeout=60) == "function\n"
+        rpc.sh("pip install requests", timeout=200)
+        assert rpc.sh("python3 -c 'import requests; print(requests.__name__)'", timeout=60) == "requests\n"
+        rpc.sh("mkdir -p /app/deno && cd /app/deno && deno add npm:chalk", timeout=200)
+        assert rpc.sh("cd /app/deno && deno eval \"import c from 'npm:chalk'; console.log(typeof c.red)\"", timeout=60) == "function\n"
+    gated.discard(rpc.sandbox_id)

@@ -1,6 +1,7 @@
 """A host that reaches the outside through a proxy: what the proxy is asked, and what it never learns."""
 
 import base64
+import http.client
 import json
 import re
 import select
@@ -62,7 +63,8 @@ class Proxy:
         try:
             with sock:
                 sock.settimeout(20)
-                self._serve_one(sock)
+                while self._serve_one(sock):
+                    pass
         except OSError:
             pass
 
@@ -102,8 +104,13 @@ class Proxy:
         kept = [f"{k}: {v}" for k, v in headers if not k.lower().startswith("proxy-")]
         with self._dial(host, port or "80") as up:
             up.sendall("\r\n".join([f"{method} /{path} HTTP/1.1", *kept, "", ""]).encode("latin-1") + rest)
-            self._pipe(sock, up)
-        return None
+            if {"content-length", "transfer-encoding"} & set(by_name):
+                return self._pipe(sock, up)
+            answer = http.client.HTTPResponse(up, method=method)
+            answer.begin()
+            body = answer.read()
+            sock.sendall(f"HTTP/1.1 {answer.status} {answer.reason}\r\nVia: 1.1 inner\r\nContent-Length: {len(body)}\r\n\r\n".encode() + body)
+        return True
 
     def _dial(self, host, port):
         names = self.world.names
@@ -203,6 +210,13 @@ def test_http_on_another_port(box, proxy):
     assert b"hello from api.test:8080" in curl(box, "http://api.test:8080/x").out
     (_, target, headers), = proxy.asked
     assert target == "http://api.test:8080/x" and ("Host", "api.test:8080") in headers
+
+
+def test_many_requests_of_one_connection(box, proxy):
+    out = box.sh("curl -sS http://api.test/first http://api.test/second http://api.test/third -w '%{num_connects}\\n'")
+    assert [line for line in out.splitlines() if line.isdigit()] == ["1", "0", "0"]
+    assert proxy.targets() == ["GET http://api.test/first", "GET http://api.test/second", "GET http://api.test/third"]
+    assert all("Proxy-Authorization" in dict(headers) for _, _, headers in proxy.asked)
 
 
 def test_bodies_through_the_proxy(box, proxy):
@@ -411,6 +425,14 @@ def test_tunnels_that_are_not_made(box, proxy, gated, how):
     assert event(gated, box, "flow", host="www.api.test", reason="proxy")
     proxy.behave = None
     assert b"hello" in curl(box, "https://www.api.test/").out
+
+
+@pytest.mark.slow
+def test_proxy_that_never_answers(box, proxy, gated):
+    proxy.behave = lambda sock: (sock.settimeout(60), sock.recv(1))
+    result = box.sh("curl -sS --max-time 40 https://far.test/never", check=False, timeout=50)
+    assert result.code == 35 and b"internal error" in result.err, result
+    assert event(gated, box, "flow", host="far.test", reason="proxy")
 
 
 def test_tunnel_whose_host_speaks_at_once(box, proxy):
