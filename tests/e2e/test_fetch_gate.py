@@ -25,6 +25,13 @@ class Origin(Handler):
         """How long the key is: a way to tell that the value has arrived without saying it."""
         self._answer(f"{len(self.headers.get('x-key', ''))}\n")
 
+    def do_keep(self, query, body, seen):
+        self.server.world.kept = self.headers.get("x-key", "")
+        self._answer("kept\n")
+
+    def do_tell(self, query, body, seen):
+        self._answer(f"it was {self.server.world.kept}\n", headers=[("X-Kept", self.server.world.kept)])
+
     def do_to(self, query, body, seen):
         self._answer("", 302, [("Location", query["to"])])
 
@@ -34,6 +41,7 @@ def world():
     with World() as one:
         one.http("api.test", handler=Origin)
         one.http("api.test", 443, names=["api.test"], handler=Origin)
+        one.http("api.test", 8080, handler=Origin)
         one.http("other.test")
         one.http("other.test", 443, names=["other.test"])
         yield one
@@ -134,6 +142,26 @@ def test_secret_goes_nowhere_else(rpc, key, world, url):
     get(rpc, url, headers=[["x-key", key]])
     (seen,) = world.seen[since:]
     assert world.header(seen, "x-key") == [key]
+
+
+@pytest.mark.parametrize("url", ["https://api.test/tell", "http://api.test/tell"])
+def test_secret_that_is_told_later(rpc, key, world, url):
+    """The host knows it by now, and may say it in any answer: also over plain HTTP, where nothing was put in."""
+    get(rpc, "https://api.test/keep", headers=[["x-key", key]])
+    assert world.kept == SECRET
+    response, body = get(rpc, url)
+    assert body == b"it was " + b"*" * len(SECRET) + b"\n" and dict(response["headers"])["x-kept"] == "*" * len(SECRET)
+
+
+@pytest.mark.parametrize("port", [80, 443, 8080])
+def test_secret_for_one_port_is_told_on_none(gated, world, port):
+    secrets = {"K": {"hosts": ["api.test:443"], "value": SECRET}}
+    with make(gated, ["api.test"], secrets=secrets) as rpc:
+        get(rpc, "https://api.test/keep", headers=[["x-key", rpc.call("envGet", {"key": "K"})]])
+        assert world.kept == SECRET
+        _, body = get(rpc, f"{'https' if port == 443 else 'http'}://api.test:{port}/tell")
+        assert body == b"it was " + b"*" * len(SECRET) + b"\n"
+    gated.discard(rpc.sandbox_id)
 
 
 # --- redirects across hosts -------------------------------------------------------------------------
