@@ -26,30 +26,26 @@ struct flow {
 	struct gate *gate;
 	int64_t began_ms;
 	uint64_t began_ns;
-
-	struct address target; /* what the program connected to */
-	struct address peer;   /* what was connected for it */
-	uint16_t port;
-	bool named;       /* host is a name; else the text of target */
-	bool client_eof;  /* the program has said all */
-	bool dialled;     /* peer is valid */
-	bool denied;      /* ended by a refusal, which was reported */
-	bool dial_failed; /* the host could not be reached */
-	char host[HOST_NAME_SIZE];
-	char *rule; /* text of the rule that allowed it */
-
 	enum flow_state state;
 	enum traffic traffic;
-	int client;
-	int upstream; /* connected, not yet given to a leg or relay */
-	struct loop_io client_io, upstream_io;
+
+	struct address target; /* what the program connected to */
+	uint16_t port;
+	char host[HOST_NAME_SIZE]; /* a name when named, else the text of target */
+	char *rule;                /* text of the rule that allowed it */
+
+	struct loop_io client_io;
 	struct buf early;        /* read from client so far */
 	struct loop_timer timer; /* patience for the first bytes */
+	uint64_t secrets;        /* that may be put in: TLS is opened */
 	struct tls_hello hello;
-	uint64_t secrets; /* that may be put in: TLS is opened */
 
 	struct dial *dial;
 	const struct proxy *proxy;
+	struct loop_io upstream_io;
+	int client;
+	int upstream; /* connected, not yet given to a leg or relay */
+	struct address peer;
 
 	struct leg *client_leg, *upstream_leg; /* while OPENING */
 	struct exchange *exchange;
@@ -60,11 +56,17 @@ struct flow {
 
 	/* for the report */
 	uint64_t bytes_up, bytes_down;
-	unsigned requests;
 	uint64_t used;      /* secrets put in */
 	uint64_t strayed;   /* secrets whose placeholder was reported */
 	const char *reason; /* static text, NULL: fine */
+	unsigned requests;
 	char detail[256];
+
+	bool named;
+	bool client_eof;
+	bool dialled;     /* peer is valid */
+	bool denied;      /* ended by a refusal, which was reported */
+	bool dial_failed; /* the host could not be reached */
 };
 
 /* --- flow.c */
