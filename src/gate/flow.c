@@ -22,12 +22,15 @@
 #define DENIED_WAIT_NS (90 * CLOCK_MS)
 /* Without a byte for this long the host is left to speak first, when it had to wait for that. */
 #define SILENT_NS (300 * CLOCK_MS)
+/* On the ports of the web it is the program that speaks first, however long it takes. */
+#define WEB_SILENT_NS (60 * CLOCK_SEC)
 /* A request line, or a ClientHello, that stops in the middle. */
 #define PARTIAL_NS (1000 * CLOCK_MS)
 #define HELLO_NS (10 * CLOCK_SEC)
 #define DNS_PORT 53
 #define HTTP_PORT 80
 #define SMTP_PORT 25
+#define HTTPS_PORT 443
 
 static void on_client(struct loop_io *io, uint32_t events);
 static void on_patience(struct loop_timer *timer);
@@ -261,6 +264,11 @@ static void look(struct flow *f, bool waited)
 			on_patience);
 }
 
+static bool is_web(const struct flow *f)
+{
+	return f->port == HTTP_PORT || f->port == HTTPS_PORT;
+}
+
 static void on_patience(struct loop_timer *timer)
 {
 	struct flow *f = container_of(timer, struct flow, timer);
@@ -278,11 +286,16 @@ static void on_patience(struct loop_timer *timer)
 		look(f, true);
 		return;
 	}
-	/* Silent: the host speaks first, so there is no proxy for it. */
-	if (f->dial == NULL && f->upstream < 0) {
-		f->proxy = NULL;
-		dial(f);
+	if (f->dial != NULL || f->upstream >= 0)
+		return;
+	if (is_web(f)) {
+		f->reason = "timeout";
+		flow_end(f);
+		return;
 	}
+	/* Silent: the host speaks first, so there is no proxy for it. */
+	f->proxy = NULL;
+	dial(f);
 }
 
 /* 1: bytes or the end; 0: nothing; or a negative errno. */
@@ -532,7 +545,8 @@ static void start(struct flow *f)
 	if (f->state == FLOW_DENIED)
 		loop_timer_set(g->loop, &f->timer, DENIED_WAIT_NS, on_patience);
 	else if (f->named && proxied)
-		loop_timer_set(g->loop, &f->timer, SILENT_NS, on_patience);
+		loop_timer_set(
+			g->loop, &f->timer, is_web(f) ? WEB_SILENT_NS : SILENT_NS, on_patience);
 	else
 		dial(f);
 }

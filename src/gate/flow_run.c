@@ -164,8 +164,8 @@ static void on_refused(struct exchange *x, enum exchange_refusal what, const cha
 {
 	struct flow *f = owner(x);
 
-	/* The host's fault: told with the end of the connection. */
-	if (what == EXCHANGE_BAD_ANSWER) {
+	/* The host's fault, or the proxy's: told with the end of the connection. */
+	if (what == EXCHANGE_BAD_ANSWER || what == EXCHANGE_PROXY) {
 		f->reason = exchange_refusal_code(what);
 		snprintf(f->detail, sizeof(f->detail), "%s", detail);
 		return;
@@ -209,10 +209,11 @@ static const struct exchange_ops exchange_ops = {
 	.on_done = on_exchange_done,
 };
 
-/* Both legs are open. */
+/* Both legs are open. What the host was told over TLS it may say without it, on any port. */
 static void run_exchange(struct flow *f, bool tls, bool http2)
 {
 	struct gate *g = f->gate;
+	uint64_t told = f->named ? vault_for_name(g->vault, f->host) : 0;
 	struct exchange_params params = {
 		.loop = g->loop,
 		.host = f->host,
@@ -220,7 +221,7 @@ static void run_exchange(struct flow *f, bool tls, bool http2)
 		.tls = tls,
 		.vault = g->vault,
 		.secrets = f->secrets,
-		.scrub = gate_scrub_set(g, f->secrets),
+		.scrub = gate_scrub_set(g, told),
 		.absolute_form = !tls && f->proxy != NULL,
 		.proxy_authorization = !tls && f->proxy != NULL ? f->proxy->authorization : NULL,
 		.ops = &exchange_ops,

@@ -91,7 +91,7 @@ def forms(value):
     }
 
 
-class _Handler(http.server.BaseHTTPRequestHandler):
+class Handler(http.server.BaseHTTPRequestHandler):
     protocol_version = "HTTP/1.1"
 
     def log_message(self, *_):
@@ -268,9 +268,9 @@ class World:
 
     # --- servers ---------------------------------------------------------------------------
 
-    def http(self, name, port=80, names=None, alpn=("http/1.1",), cert=None, newest="TLSv1_3"):
+    def http(self, name, port=80, names=None, alpn=("http/1.1",), cert=None, newest="TLSv1_3", handler=Handler):
         """A web server for name; with TLS when names or cert is given."""
-        server = (_HttpServer6 if ":" in self.names[name] else _HttpServer)((self.names[name], port), _Handler)
+        server = (_HttpServer6 if ":" in self.names[name] else _HttpServer)((self.names[name], port), handler)
         server.world, server.label = self, f"{name}:{port}"
         if names or cert:
             context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
