@@ -13,12 +13,12 @@
 
 bool http1_view_eq(const struct http1_view *v, const char *s)
 {
-	return strlen(s) == v->len && memcmp(v->data, s, v->len) == 0;
+	return strlen(s) == v->len && (v->len == 0 || memcmp(v->data, s, v->len) == 0);
 }
 
 bool http1_view_caseeq(const struct http1_view *v, const char *s)
 {
-	return strlen(s) == v->len && strncasecmp(v->data, s, v->len) == 0;
+	return strlen(s) == v->len && (v->len == 0 || strncasecmp(v->data, s, v->len) == 0);
 }
 
 bool http1_view_all_of(struct http1_view v, uint8_t class)

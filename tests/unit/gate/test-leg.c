@@ -90,6 +90,7 @@ static void settle(void)
 
 	loop_timer_set(loop, &tick, 50 * CLOCK_MS, on_tick);
 	loop_run(loop);
+	loop_timer_cancel(&tick); /* something else may have stopped the loop */
 }
 
 static void start(SSL *ssl_a, SSL *ssl_b, const char *early)

@@ -264,7 +264,7 @@ static void test_configure(void **state)
 	guest_ok(g, RPC_ENV_SET, &set, NULL);
 	guest_ok(g, RPC_CONFIGURE, &params, NULL);
 	guest_ok(g, RPC_ENV_TO_OBJECT, NULL, &env);
-	assert_int_equal(env.env.count, 7);
+	assert_int_equal(env.env.count, 8);
 	rpc_clear(&rpc_env_schema, &env);
 	guest_ok(g, RPC_ENV_GET, &(struct rpc_env_key){"LANG"}, &text);
 	assert_string_equal(text.text, "de_DE.UTF-8");
