@@ -172,7 +172,7 @@ class Mitmproxy:
         self.ca = folder / "mitmproxy-ca-cert.pem"
         self.address = f"127.0.0.1:{MITM_PORT}"
         self.process = subprocess.Popen(
-            [program, "--quiet", "--set", f"confdir={folder}", "--set", f"ssl_verify_upstream_trusted_ca={origin.ca}",
+            [*world.wrapper, program, "--quiet", "--set", f"confdir={folder}", "--set", f"ssl_verify_upstream_trusted_ca={origin.ca}",
              "--set", "keep_host_header=true", "--mode", f"reverse:https://{OPENED}:443", "--listen-host", "127.0.0.1",
              "--listen-port", str(MITM_PORT), "-s", ROOT / "bench" / "mitm_addon.py"],
             env={**os.environ, "BENCH_PLACEHOLDER": self.placeholder, "BENCH_SECRET": origin.token})
