@@ -14,17 +14,17 @@ enum key_type {
 
 struct config_key {
 	struct config_key_info info;
-	enum key_type type;
 	size_t offset; /* of the member of struct config */
 	int64_t min;   /* numbers: bounds, both included */
 	int64_t max;
 	const char *choices; /* strings: the allowed words with '|' between; NULL: any */
 	/* strings: further check, may fill derived members; the reason in *ret_err */
 	int (*check)(struct config *c, const char *text, struct error *ret_err);
-	bool optional;     /* paths: may be empty */
-	bool url_password; /* strings: a URL that may hold a password, which is never shown */
 	/* Variables of the environment, the stronger first, whose value is the default. */
 	const char *ambient[2];
+	enum key_type type;
+	bool optional;     /* paths: may be empty */
+	bool url_password; /* strings: a URL that may hold a password, which is never shown */
 };
 
 /* Where a value comes from: for messages and for what a relative path means. */

@@ -73,7 +73,7 @@ static bool is_authority(const char *text)
 /* The messages leave the text out: it may hold a password. */
 int config_check_proxy(struct config *c, const char *text, struct error *ret_err)
 {
-	const char *rest = text + 7;
+	const char *rest;
 	const char *at;
 
 	(void)c;
@@ -85,6 +85,7 @@ int config_check_proxy(struct config *c, const char *text, struct error *ret_err
 			"supported");
 	if (strlen(text) > PROXY_MAX)
 		return error_set(ret_err, -EINVAL, "", "is longer than %d bytes", PROXY_MAX);
+	rest = text + 7;
 	at = strrchr(rest, '@');
 	if (at != NULL) {
 		if (at == rest || strcspn(rest, "@/?#\\ ") != (size_t)(at - rest))
@@ -112,11 +113,11 @@ int config_check_no_proxy(struct config *c, const char *text, struct error *ret_
 void config_write_proxy(const char *url, FILE *out)
 {
 	const char *at = strrchr(url, '@');
-	const char *user = strncmp(url, "http://", 7) == 0 ? url + 7 : url;
-	size_t len = strcspn(user, ":@");
+	const char *user = strstr(url, "://");
+	const char *colon = user != NULL ? strchr(user + 3, ':') : NULL;
 
-	if (at == NULL || user[len] != ':')
-		fputs(url, out);
+	if (at != NULL && colon != NULL && colon < at)
+		fprintf(out, "%.*s:***%s", (int)(colon - url), url, at);
 	else
-		fprintf(out, "%.*s:***%s", (int)(user + len - url), url, at);
+		fputs(url, out);
 }

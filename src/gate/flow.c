@@ -18,7 +18,7 @@
 #define ORIGINAL_TARGET 80
 #define EARLY_MAX (TLS_HELLO_MAX + 1024)
 /* Refusals are to come within 100 ms: this long a program may take to show what it speaks. */
-#define DENIED_WAIT_NS (50 * CLOCK_MS)
+#define DENIED_WAIT_NS (90 * CLOCK_MS)
 /* Without a byte for this long the host is left to speak first, when it had to wait for that. */
 #define SILENT_NS (300 * CLOCK_MS)
 /* A request line, or a ClientHello, that stops in the middle. */

@@ -76,6 +76,20 @@ static void drop(struct leg **leg, bool abort)
 	*leg = NULL;
 }
 
+static void on_slow_client(struct loop_timer *timer)
+{
+	http1_flow_abort(container_of(timer, struct http1_flow, timer), -ETIMEDOUT);
+}
+
+/* A closing leg does not wait long, so a client that is slow gets most of its answer before. */
+static void close_client(struct http1_flow *f)
+{
+	if (leg_congested(f->client))
+		loop_timer_set(f->x.params.loop, &f->timer, IDLE_NS, on_slow_client);
+	else
+		leg_close_after_flush(f->client);
+}
+
 void http1_flow_close(struct http1_flow *f, int err)
 {
 	/* A host that has not got all of a request must not take it for all. */
@@ -91,7 +105,7 @@ void http1_flow_close(struct http1_flow *f, int err)
 	if (f->client_closed)
 		drop(&f->client, false);
 	else
-		leg_close_after_flush(f->client);
+		close_client(f);
 	if (!f->client && !f->upstream)
 		over(f);
 }
@@ -355,8 +369,17 @@ static void on_open(struct leg *l, void *data)
 
 static void on_event(struct leg *l, void *data)
 {
-	(void)l;
-	advance(data);
+	struct http1_flow *f = data;
+
+	if (f->phase != HTTP1_CLOSING) {
+		advance(f);
+	} else if (l == f->client && !leg_congested(l)) {
+		loop_timer_cancel(&f->timer);
+		leg_close_after_flush(l);
+	} else {
+		/* What comes behind the end is of no use. */
+		buf_clear(leg_in(l));
+	}
 }
 
 /* True when the flow is closing anyway. */
@@ -378,11 +401,11 @@ static void on_client_close(struct leg *l, int err, void *data)
 	f->client_closed = true;
 	if (close_goes_on(f, &f->client))
 		return;
-	/* Nothing was begun: however it went, there is nothing that could be cut off. */
-	if (f->phase == HTTP1_EXCHANGING && f->request == HTTP1_REQUEST_HEAD &&
-		leg_in(f->client)->len == 0)
-		http1_flow_close(f, 0);
-	else if (f->phase == HTTP1_TUNNEL && err == 0)
+	/* Then there is nothing that could be cut off, however it went. */
+	bool idle = f->phase == HTTP1_EXCHANGING && f->request == HTTP1_REQUEST_HEAD &&
+		    leg_in(f->client)->len == 0;
+
+	if (idle || (f->phase == HTTP1_TUNNEL && err == 0))
 		http1_flow_close(f, 0);
 	else
 		http1_flow_abort(f, err < 0 ? err : -ECONNABORTED);

@@ -244,7 +244,7 @@ static void pass_request(struct http1_flow *f, const struct http1_request *req)
 {
 	struct vault_watch watch = {0};
 	char path[PATH_MAX_SHOWN];
-	struct refusal refusal;
+	struct refusal refusal = {0};
 	uint64_t used = 0;
 
 	start(f, req);

@@ -39,7 +39,7 @@ static void scrub_fields(struct http2_stream *s, struct http2_fields *in)
 		struct http2_text name = http2_fields_name(in, i);
 		struct http2_text value = http2_fields_value(in, i);
 
-		if (name.data[0] == ':')
+		if (http2_text_pseudo(name))
 			continue;
 		found |= scrub_text(set, name.data, name.len);
 		found |= scrub_text(set, value.data, value.len);

@@ -39,7 +39,7 @@ static int make_room(struct http2_fields *f, size_t need)
 	size_t want = 2 * f->text.len + need;
 	if (buf_reserve(&grown, want < f->max ? want : f->max, NULL) == NULL)
 		return -ENOBUFS;
-	if (f->text.len > 0) {
+	if (f->text.base != NULL) {
 		memcpy(grown.base, f->text.base, f->text.len);
 		buf_commit(&grown, f->text.len);
 		mem_wipe(f->text.base, f->text.len);
@@ -115,6 +115,11 @@ nghttp2_nv *http2_fields_nva(const struct http2_fields *f)
 		};
 	}
 	return nva;
+}
+
+bool http2_text_pseudo(struct http2_text name)
+{
+	return name.len > 0 && name.data[0] == ':';
 }
 
 bool http2_text_is(struct http2_text t, const char *text)

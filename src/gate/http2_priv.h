@@ -90,6 +90,8 @@ struct http2_text http2_fields_value(const struct http2_fields *f, size_t i);
 /* As nghttp2 takes it, pointing into f; free(). */
 nghttp2_nv *http2_fields_nva(const struct http2_fields *f);
 bool http2_text_is(struct http2_text t, const char *text);
+/* Whether it is the name of a pseudo header field: ":path". */
+bool http2_text_pseudo(struct http2_text name);
 
 /* --- the engine ----------------------------------------------------------------------------- */
 

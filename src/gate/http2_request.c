@@ -33,7 +33,8 @@ static bool names_host(const struct http2_stream *s, struct http2_text authority
 	return exchange_host_ok(&s->flow->x.params, (const char *)authority.data, authority.len);
 }
 
-/* Fills *ret from the pseudo header fields. False: a Host header names another host. */
+/* Fills *ret from the pseudo header fields. False: :authority or a Host field names another host.
+ */
 static bool read_pseudo(
 	const struct http2_stream *s, const struct http2_fields *in, struct request *ret)
 {
@@ -47,6 +48,7 @@ static bool read_pseudo(
 		{":path", &ret->path},
 		{"host", &ret->authority},
 	};
+	bool ok = true;
 
 	for (size_t i = 0; i < in->count; i++) {
 		struct http2_text name = http2_fields_name(in, i);
@@ -56,12 +58,10 @@ static bool read_pseudo(
 			if (http2_text_is(name, known[k].name))
 				*known[k].to = value;
 		}
-		if (http2_text_is(name, "host") && !names_host(s, value))
-			return false;
-		if (http2_text_is(name, ":authority") && !names_host(s, value))
-			return false;
+		if (http2_text_is(name, "host") || http2_text_is(name, ":authority"))
+			ok = ok && names_host(s, value);
 	}
-	return true;
+	return ok;
 }
 
 static bool scheme_fits(struct http2_text scheme, bool tls)
@@ -195,7 +195,7 @@ static int build(struct http2_stream *s, const struct http2_fields *in, const st
 	for (size_t i = 0; i < in->count && err == 0; i++) {
 		struct http2_text name = http2_fields_name(in, i);
 
-		if (name.data[0] != ':' && passes(&x->params, name, http2_fields_value(in, i)))
+		if (!http2_text_pseudo(name) && passes(&x->params, name, http2_fields_value(in, i)))
 			err = put_field(x, in, i, out, used);
 	}
 	if (err == 0 && x->params.scrub != NULL)

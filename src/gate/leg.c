@@ -24,7 +24,8 @@
 #define RECORD_MAX 16384
 /* Room for what TLS adds to a full queue. */
 #define OUT_SLACK ((size_t)256 * 1024)
-#define LINGER_NS (2 * CLOCK_SEC)
+/* For what is queued, at a peer's pace, and for its end after ours. */
+#define LINGER_NS (30 * CLOCK_SEC)
 
 struct leg {
 	struct stream stream;

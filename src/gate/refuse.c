@@ -101,7 +101,7 @@ struct refuse *refuse_new(struct loop *loop, int fd, enum traffic traffic,
 	const struct refuse_text *text, void (*fn)(struct refuse *r, void *data), void *data)
 {
 	struct refuse *r = mem_new(struct refuse);
-	auto_buf struct buf out;
+	auto_buf struct buf out = {0};
 	uint8_t alert[TLS_ALERT_SIZE];
 	bool http = traffic == TRAFFIC_HTTP1;
 

@@ -155,52 +155,16 @@ static bool is_lead(enum view_kind kind, uint8_t c)
 	       (c == '\\' && (kind == VIEW_JSON || kind == VIEW_BASE64));
 }
 
-/* Whether a pattern that begins with the symbol of first may go on with second. */
-static bool may_follow(const struct view_set *v, enum view_kind kind, uint8_t first, uint8_t second)
-{
-	int symbol = symbol_of(kind, second);
-
-	for (unsigned i = v->heads[symbol_of(kind, first)]; i > 0; i = v->patterns[i - 1].next) {
-		const struct pattern *p = &v->patterns[i - 1];
-
-		if (p->len == 1 || symbol < 0 || is_lead(kind, second) || p->text[1] == symbol)
-			return true;
-	}
-	return false;
-}
-
-static bool is_hex(uint8_t c)
+static bool is_hex(unsigned c)
 {
 	return (c >= '0' && c <= '9') || ((c | 0x20) >= 'a' && (c | 0x20) <= 'f');
 }
 
-static bool may_begin(const struct view_set *v, enum view_kind kind, uint8_t first, uint8_t second)
+static void add_pair(uint32_t *pairs, unsigned first, unsigned second)
 {
-	/* Of "\\n" the first byte must not be passed over: the rest would be another escape. */
-	if (is_lead(kind, first) && (first == '\\' || is_hex(second)))
-		return true;
-	return symbol_of(kind, first) >= 0 && may_follow(v, kind, first, second);
-}
+	unsigned pair = first << 8 | second;
 
-static void find_beginnings(struct scrub_set *set)
-{
-	for (enum view_kind kind = 0; kind < VIEW_COUNT; kind++) {
-		struct view_set *v = &set->views[kind];
-
-		for (unsigned first = 0; first < 256 && v->count > 0; first++) {
-			int symbol = symbol_of(kind, (uint8_t)first);
-
-			v->wakes[first] = is_lead(kind, (uint8_t)first) ||
-					  (symbol >= 0 && v->heads[symbol] > 0);
-			set->wakes[first] |= v->wakes[first];
-			for (unsigned second = 0; second < 256 && v->wakes[first]; second++) {
-				unsigned pair = first << 8 | second;
-
-				if (may_begin(v, kind, (uint8_t)first, (uint8_t)second))
-					set->pairs[pair / 32] |= 1U << pair % 32;
-			}
-		}
-	}
+	pairs[pair / 32] |= 1U << pair % 32;
 }
 
 /* Whether the byte c may be what p has at its place i, or the beginning of an escape of it. */
@@ -211,20 +175,64 @@ static bool may_stand(const struct pattern *p, enum view_kind kind, unsigned i, 
 	return p->len <= i || symbol < 0 || is_lead(kind, c) || p->text[i] == symbol;
 }
 
+static void find_pairs(struct scrub_set *set, const struct pattern *p, enum view_kind kind)
+{
+	for (unsigned first = 0; first < 256; first++) {
+		if (symbol_of(kind, (uint8_t)first) != p->text[0])
+			continue;
+		for (unsigned second = 0; second < 256; second++) {
+			if (may_stand(p, kind, 1, (uint8_t)second))
+				add_pair(set->pairs, first, second);
+		}
+	}
+}
+
 static void find_thirds(struct scrub_set *set, const struct pattern *p, enum view_kind kind)
 {
 	for (unsigned second = 0; second < 256; second++) {
+		bool is_open =
+			is_lead(kind, (uint8_t)second) || symbol_of(kind, (uint8_t)second) < 0;
+
 		if (!may_stand(p, kind, 1, (uint8_t)second))
 			continue;
+		/* Behind the beginning of an escape may come anything. */
 		for (unsigned third = 0; third < 256; third++) {
-			unsigned pair = second << 8 | third;
-
-			/* Behind the beginning of an escape may come anything. */
-			if (is_lead(kind, (uint8_t)second) ||
-				symbol_of(kind, (uint8_t)second) < 0 ||
-				may_stand(p, kind, 2, (uint8_t)third))
-				set->thirds[pair / 32] |= 1U << pair % 32;
+			if (is_open || may_stand(p, kind, 2, (uint8_t)third))
+				add_pair(set->thirds, second, third);
 		}
+	}
+}
+
+/* What begins without a pattern: escapes. */
+static void find_leads(struct scrub_set *set, enum view_kind kind)
+{
+	struct view_set *v = &set->views[kind];
+
+	for (unsigned first = 0; first < 256; first++) {
+		bool lead = is_lead(kind, (uint8_t)first);
+		int symbol = symbol_of(kind, (uint8_t)first);
+
+		v->wakes[first] = lead || (symbol >= 0 && v->heads[symbol] > 0);
+		set->wakes[first] |= v->wakes[first];
+		/* Of "\\n" the first byte must not be passed over: "\n" would be left. */
+		for (unsigned second = 0; second < 256 && lead; second++) {
+			if (first == '\\' || is_hex(second))
+				add_pair(set->pairs, first, second);
+		}
+	}
+}
+
+static void find_beginnings(struct scrub_set *set)
+{
+	for (enum view_kind kind = 0; kind < VIEW_COUNT; kind++) {
+		const struct view_set *v = &set->views[kind];
+
+		for (unsigned i = 0; i < v->count; i++) {
+			find_pairs(set, &v->patterns[i], kind);
+			find_thirds(set, &v->patterns[i], kind);
+		}
+		if (v->count > 0)
+			find_leads(set, kind);
 	}
 }
 
@@ -284,10 +292,6 @@ struct scrub_set *scrub_set_new(const struct vault *v, uint64_t secrets)
 		add_secret(set, &a, secret, value, len);
 	}
 	find_beginnings(set);
-	for (enum view_kind kind = 0; kind < VIEW_COUNT; kind++) {
-		for (unsigned i = 0; i < set->views[kind].count; i++)
-			find_thirds(set, &set->views[kind].patterns[i], kind);
-	}
 	find_skips(set);
 	return set;
 }

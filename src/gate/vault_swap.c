@@ -20,7 +20,7 @@ struct place {
 };
 
 /* The next placeholder of this sandbox from `from` on: the prefix and PLACEHOLDER_HEX digits that
- * are one of ours, with no further digit behind them. */
+ * are one of ours. All have one length, so what follows makes no difference. */
 static bool find_place(
 	const struct vault *v, const uint8_t *text, size_t len, size_t from, struct place *ret)
 {
@@ -35,8 +35,6 @@ static bool find_place(
 		from = start + PLACEHOLDER_PREFIX_LEN;
 		if (len - start < PLACEHOLDER_LEN)
 			return false;
-		if (len - start > PLACEHOLDER_LEN && vault_is_digit(p[PLACEHOLDER_LEN]))
-			continue;
 		ret->secret = vault_find(v, p + PLACEHOLDER_PREFIX_LEN);
 		if (ret->secret >= 0) {
 			ret->start = start;

@@ -38,10 +38,11 @@ int system_file_read(const char *path, size_t max, char **ret_text, size_t *ret_
 		return fd;
 	if ((uint64_t)size > max)
 		return -EFBIG;
-	text = mem_zalloc((size_t)size + 1);
+	text = mem_realloc(NULL, (size_t)size + 1);
 	r = fd_read_all(fd, text, (size_t)size);
 	if (r < 0)
 		return r;
+	text[size] = '\0';
 	*ret_len = (size_t)size;
 	*ret_text = take_ptr(text);
 	return 0;

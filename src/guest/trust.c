@@ -5,6 +5,7 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "base/clock.h"
 #include "base/mem.h"
 #include "guest/calls.h"
 #include "guest/system_file.h"
@@ -17,6 +18,7 @@
 #define BUNDLE_MAX (4 * 1024 * 1024)
 /* Authorities of the host that the image does not have. */
 #define HOST_EXTRA_MAX 512
+#define PLACE_LATER_NS (50 * CLOCK_MS)
 
 #define PEM_BEGIN "-----BEGIN CERTIFICATE-----"
 #define PEM_END "-----END CERTIFICATE-----"
@@ -53,6 +55,8 @@ void trust_add_environment(const struct trust *trust, struct environment *env)
 
 void trust_done(struct trust *trust)
 {
+	loop_timer_cancel(&trust->place_later);
+	free(trust->image);
 	free(trust->ca_pem);
 	free(trust->ca_hash);
 	*trust = (struct trust){0};
@@ -132,6 +136,21 @@ static void place_host(const char *root, char *host, char *image)
 		p = next_certificate(end, &end);
 	}
 	table_done(&known);
+}
+
+/* Some dozen small files take longer than all else, and a sandbox that is being made waits for the
+ * answer; nobody needs them before somebody runs update-ca-certificates. */
+static void on_place_later(struct loop_timer *timer)
+{
+	struct agent *agent = container_of(timer, struct agent, trust.place_later);
+	auto_free char *path = mem_printf("%s" HOST_BUNDLE, agent->config.root);
+	auto_free char *image = take_ptr(agent->trust.image);
+	auto_free char *host = NULL;
+	size_t len;
+
+	if (agent_system_files(agent) == 0 && system_file_read(path, BUNDLE_MAX, &host, &len) == 0)
+		place_host(agent->config.root, host, image);
+	agent_user_files(agent);
 }
 
 /* --- the sandbox's own authority ---------------------------------------------------------------
@@ -217,8 +236,11 @@ static int install_bundle(struct agent *agent, const char *ca_pem)
 		return write_bundle(path, image, image_len, ca_pem);
 	}
 	/* Only the first time is the bundle the image's. */
-	if (image && !agent->trust.host_placed)
-		place_host(root, host, image);
+	if (image && !agent->trust.host_placed) {
+		agent->trust.image = take_ptr(image);
+		loop_timer_set(
+			agent->loop, &agent->trust.place_later, PLACE_LATER_NS, on_place_later);
+	}
 	agent->trust.host_placed = true;
 	return write_bundle(path, host, host_len, ca_pem);
 }

@@ -7,13 +7,17 @@
 
 #include <stdbool.h>
 
+#include "loop/loop.h"
+
 struct environment;
 
 /* What an earlier trust request has done. */
 struct trust {
 	bool active;      /* the variables are to be set */
-	bool host_placed; /* the host's authorities are in the folder */
-	char *ca_pem;     /* in the bundle, or NULL */
+	bool host_placed; /* the host's authorities are, or will be, in the folder */
+	char *image;      /* the image's bundle, until they are */
+	struct loop_timer place_later;
+	char *ca_pem; /* in the bundle, or NULL */
 	char *ca_hash;
 };
 

@@ -155,13 +155,12 @@ static bool handle(struct egress *e, const uint8_t *data, size_t len)
 	return more;
 }
 
-static void on_readable(struct loop_io *io, uint32_t events)
+/* Reads at most so many messages. */
+static void pull(struct egress *e, int budget)
 {
 	static uint8_t message[GATE_MESSAGE_MAX];
-	struct egress *e = container_of(io, struct egress, io);
 
-	(void)events;
-	for (int i = 0; i < MESSAGES_PER_TURN; i++) {
+	while (budget-- > 0) {
 		ssize_t n = recv(e->fd, message, sizeof(message), MSG_DONTWAIT | MSG_TRUNC);
 
 		if (n < 0 && errno == EINTR)
@@ -179,6 +178,18 @@ static void on_readable(struct loop_io *io, uint32_t events)
 		if (!handle(e, message, (size_t)n))
 			return;
 	}
+}
+
+static void on_readable(struct loop_io *io, uint32_t events)
+{
+	(void)events;
+	pull(container_of(io, struct egress, io), MESSAGES_PER_TURN);
+}
+
+void egress_drain(struct egress *e)
+{
+	if (e->loop != NULL)
+		pull(e, EGRESS_MESSAGES_MAX);
 }
 
 /* --- writing ----------------------------------------------------------------------------- */

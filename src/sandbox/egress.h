@@ -51,6 +51,9 @@ int egress_init(struct egress *e, struct loop *loop, int fd, const struct egress
 /* Closes the socket, which ends the gate; no callback comes. Accepts a zeroed or finished struct.
  */
 void egress_done(struct egress *e);
+/* Takes what the gate has said already, before egress_done(). The only call that makes callbacks
+ * from inside. */
+void egress_drain(struct egress *e);
 static inline bool egress_open(const struct egress *e)
 {
 	return e->loop != NULL;

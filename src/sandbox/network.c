@@ -280,6 +280,8 @@ void network_end(struct sandbox *sb)
 	struct network *net = &sb->network;
 	struct error err = {0};
 
+	if (net->state == NETWORK_OPEN)
+		egress_drain(&net->egress);
 	loop_timer_cancel(&net->limit);
 	loop_timer_cancel(&net->retry);
 	egress_done(&net->egress);

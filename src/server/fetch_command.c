@@ -272,6 +272,13 @@ bool fetch_is_redirect(const struct http1_answer *head)
 	return head->status >= 300 && head->status < 400 && location && location->len > 0;
 }
 
+bool fetch_is_refusal(const struct http1_answer *head)
+{
+	const struct http1_fields f = {head->headers, head->header_count};
+
+	return head->status == 403 && http1_field(f, "x-warren-refused") != NULL;
+}
+
 bool fetch_is_bodyless(const struct rpc_fetch *p, int status)
 {
 	return strcmp(p->method, "HEAD") == 0 || status == 204 || status == 205 || status == 304;

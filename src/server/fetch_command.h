@@ -27,6 +27,8 @@ void fetch_arguments_done(struct rpc_strings *args);
 
 /* What curl follows when it may. */
 bool fetch_is_redirect(const struct http1_answer *head);
+/* An answer of the gate's own: the sandbox may not ask this. */
+bool fetch_is_refusal(const struct http1_answer *head);
 /* What a client's Response may not have a body with. */
 bool fetch_is_bodyless(const struct rpc_fetch *p, int status);
 /* The answer without a stream; rpc_clear() it. */

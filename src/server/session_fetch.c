@@ -7,6 +7,7 @@
  *   STARTING  the request to start curl is on its way
  *   HEAD      heads of answers are read from its output
  *   BODY      the client has its answer; output goes to the client as it comes
+ *   REFUSED   the gate has answered itself: the body, which says why, is awaited
  *   DRAINING  the client has its answer and no stream
  *
  * The call stays open until curl has ended, since abort counts until then. It ends when curl has
@@ -26,8 +27,16 @@
 #define WHOLE_MAX (8 * 1024 * 1024)
 #define HEAD_MAX (128 * 1024)
 #define SAID_MAX 8192
+#define REFUSAL_MAX 4096
 
-enum fetch_state { FETCH_HOLDING, FETCH_STARTING, FETCH_HEAD, FETCH_BODY, FETCH_DRAINING };
+enum fetch_state {
+	FETCH_HOLDING,
+	FETCH_STARTING,
+	FETCH_HEAD,
+	FETCH_BODY,
+	FETCH_REFUSED,
+	FETCH_DRAINING
+};
 
 struct fetch {
 	struct call *call;
@@ -141,6 +150,14 @@ static void on_abort(struct call *call)
 			       });
 }
 
+static void fail_refused(struct fetch *f)
+{
+	const struct buf *body = &f->out->held;
+	auto_free char *text = fetch_failure(f->params.url, buf_data(body), body->len, f->code);
+
+	fail(f, text);
+}
+
 /* --- end -------------------------------------------------------------------------------------- */
 
 static void settle(struct fetch *f)
@@ -150,6 +167,10 @@ static void settle(struct fetch *f)
 
 	if (!f->exited || (f->out != NULL && !f->out->ended))
 		return;
+	if (f->state == FETCH_REFUSED && f->out != NULL) {
+		fail_refused(f);
+		return;
+	}
 	if (f->code == 0 && f->state == FETCH_HEAD) {
 		fail_request(f, "the connection ended before the answer was complete");
 		return;
@@ -226,6 +247,11 @@ static bool read_head(struct fetch *f)
 		output_skip(out, (size_t)n);
 		return true;
 	}
+	if (fetch_is_refusal(&head)) {
+		output_skip(out, (size_t)n);
+		f->state = FETCH_REFUSED;
+		return false;
+	}
 	respond(f, &head, (size_t)n);
 	return false;
 }
@@ -234,8 +260,12 @@ static void out_data(struct output *out)
 {
 	struct fetch *f = out->call->fetch;
 
-	while (f->state == FETCH_HEAD && out->held.len > 0 && read_head(f))
-		;
+	while (f->state == FETCH_HEAD && out->held.len > 0) {
+		if (!read_head(f))
+			return;
+	}
+	if (f->state == FETCH_REFUSED && out->held.len > REFUSAL_MAX)
+		fail_refused(f);
 }
 
 static void out_end(struct output *out)

@@ -92,19 +92,23 @@ static void input_free(struct input *in)
 	free(in);
 }
 
+static void send_cancel(struct session *s, int64_t id, const struct rpc_failure *f)
+{
+	auto_buf struct buf b;
+
+	buf_init(&b, 65536);
+	(void)rpc_stream_put_failure(&b, RPC_STREAM_CANCEL, id, f);
+	session_send_buf(s, &b);
+}
+
 /* The agent takes no more: tell the client, swallow what is still on its way. */
 static void cancel_to_client(struct input *in, const uint8_t *data, size_t len)
 {
 	struct rpc_failure f = {0};
-	auto_buf struct buf b = {0};
 	bool known = len > 0 && rpc_unpack(data, len, &rpc_failure_schema, &f) == 0;
 
-	if (in->in_table && !in->ended) {
-		buf_init(&b, 65536);
-		(void)rpc_stream_put_failure(&b, RPC_STREAM_CANCEL, in->id, known ? &f : NULL);
-		session_send_buf(in->s, &b);
-		buf_done(&b);
-	}
+	if (in->in_table && !in->ended)
+		send_cancel(in->s, in->id, known ? &f : NULL);
 	if (known)
 		rpc_clear(&rpc_failure_schema, &f);
 	in->cancelled = true;
@@ -268,6 +272,34 @@ void input_release(struct input *in)
 
 /* --- from the client --------------------------------------------------------------------- */
 
+/* What the client sent could not be kept. It is told by a cancel; the process or call sees the
+ * stream break off. */
+static void give_up(struct input *in, int err)
+{
+	struct rpc_failure f = {
+		.err = err == -ENOBUFS ? 0 : -err,
+		.context =
+			err == -ENOBUFS
+				? (char *)"more input is waiting than the server keeps (spool-max)"
+				: (char *)"keeping input for the sandbox",
+		.constructor = err == -ENOBUFS ? (char *)"RangeError" : NULL,
+	};
+	auto_buf struct buf b;
+
+	buf_init(&b, 65536);
+	(void)rpc_pack(&b, &rpc_failure_schema, &f);
+	in->failed = true;
+	if (in->on_end != NULL) {
+		in->error = mem_strdup(f.context);
+		in->error_class = mem_strdup(f.constructor);
+		send_cancel(in->s, in->id, &f);
+		in->on_end(in);
+		return;
+	}
+	channel_reset(&in->cs, buf_data(&b), b.len);
+	cancel_to_client(in, buf_data(&b), b.len);
+}
+
 static void push(struct input *in, const uint8_t *data, size_t len)
 {
 	struct session *s = in->s;
@@ -298,25 +330,7 @@ static void push(struct input *in, const uint8_t *data, size_t len)
 			brake(s);
 		return;
 	}
-	/* Told to the client as a cancel; the process or call sees the stream break off. */
-	{
-		struct rpc_failure f = {
-			.err = r == -ENOBUFS ? 0 : -r,
-			.context = r == -ENOBUFS ? (char *)"more input is waiting than the server "
-							   "keeps (spool-max)"
-						 : (char *)"keeping input for the sandbox",
-			.constructor = r == -ENOBUFS ? (char *)"RangeError" : NULL,
-		};
-		auto_buf struct buf b;
-
-		buf_init(&b, 65536);
-		(void)rpc_pack(&b, &rpc_failure_schema, &f);
-		in->failed = true;
-		channel_reset(&in->cs, buf_data(&b), b.len);
-		cancel_to_client(in, buf_data(&b), b.len);
-		if (in->on_end != NULL)
-			in->on_end(in);
-	}
+	give_up(in, r);
 }
 
 void input_message(struct session *s, struct rpc_stream_message *m)

@@ -272,6 +272,26 @@ def test_body_that_fails(rpc, origin):
         no_curl(rpc)
 
 
+def test_body_that_the_server_cannot_keep(fresh_server):
+    with fresh_server("--spool-max", "2097152").create() as rpc:
+        # Nobody reads from the connection that this listens for.
+        child = rpc.spawn("python3", ["-uc", "import socket, time; s = socket.create_server(('127.0.0.1', 8765));"
+                                             "print('ready'); time.sleep(1000)"])
+        rpc.request("processWait", {"pid": child["pid"]})
+        out = child["stdoutStreamId"]
+        rpc.pump(lambda: out in rpc.streams and rpc.streams[out].data, what="the server inside")
+        stream = rpc.open_stream()
+        request = start(rpc, "http://127.0.0.1:8765/", method="POST", bodyStreamId=stream)
+        for _ in range(400):
+            rpc.enqueue(stream, b"x" * 60_000)
+        with pytest.raises(raw.RpcFailure, match="spool-max") as failed:
+            rpc.value(request)
+        assert failed.value.cls == "RangeError"
+        rpc.pump(lambda: stream in rpc.cancels, what="the cancel of the body")
+        rpc.end_stream(stream)
+        no_curl(rpc)
+
+
 def test_body_stream_that_is_none(rpc, origin):
     with pytest.raises(raw.RpcProtocolError):
         rpc.value(start(rpc, origin + "/echo", method="POST", bodyStreamId=987654))
@@ -317,6 +337,15 @@ def test_bad_answers(rpc, answering, data):
 
 def test_head_that_is_too_long(rpc, origin):
     assert failure(rpc, origin + "/long?n=200000").cls == "TypeError"
+    no_curl(rpc)
+
+
+def test_refusal_of_the_gate(rpc, answering):
+    head = b"HTTP/1.1 403 Forbidden\r\nX-Warren-Refused: not-allowed\r\n\r\n"
+    error = failure(rpc, answering(head + b'{"message":"no rule allows it"}'))
+    assert error.cls == "TypeError" and "no rule allows it" in error.error["message"]
+    assert failure(rpc, answering(head)).cls == "TypeError"
+    assert failure(rpc, answering(head + b"x" * 9000)).cls == "TypeError"
     no_curl(rpc)
 
 

@@ -79,7 +79,7 @@ def test_placeholders_differ_between_sandboxes(gated, box):
 ])
 def test_put_into_headers(box, world, header, sent):
     mark = f"/put?{abs(hash(header))}"
-    box.sh(f"curl -sS -H \"{header.format('$API_KEY', '$API_KEY')}\" https://api.test{mark}")
+    box.sh(f"curl -sS -H \"{header.format('${API_KEY}', '${API_KEY}')}\" https://api.test{mark}")
     (seen,) = world.requests(path=mark)
     assert world.header(seen, header.split(":")[0].lower()) == [sent]
 
@@ -135,7 +135,7 @@ def test_sni_and_host_must_agree_where_tls_is_opened(box, gated):
 CLIENTS = {
     "curl": "curl -sS https://{host}/trust",
     "curl as root": "sudo curl -sS https://{host}/trust",
-    "openssl": "printf 'GET /trust HTTP/1.0\\r\\nHost: {host}\\r\\n\\r\\n' | openssl s_client -quiet -verify_return_error -connect {host}:443 2>/dev/null",
+    "openssl": "printf 'GET /trust HTTP/1.0\\r\\nHost: {host}\\r\\n\\r\\n' | openssl s_client -quiet -verify_return_error -connect {host}:443 2>/dev/null || true",
     "python": "python3 -c \"import urllib.request as u; print(u.urlopen('https://{host}/trust').read())\"",
     "python as root": "sudo python3 -c \"import urllib.request as u; print(u.urlopen('https://{host}/trust').read())\"",
     "node": "node -e \"fetch('https://{host}/trust').then(r=>r.text()).then(console.log)\"",
@@ -153,7 +153,7 @@ def test_clients_inside_trust_the_gate_and_the_world(box, client, host):
 
 def test_certificate_shown_inside(box):
     out = box.sh("echo | openssl s_client -connect api.test:443 -servername api.test -showcerts 2>/dev/null | openssl x509 -noout -issuer -ext subjectAltName")
-    assert "O = Warren" in out and "DNS:api.test" in out
+    assert re.search(r"O ?= ?Warren", out) and "DNS:api.test" in out
     out = box.sh("echo | openssl s_client -connect other.test:443 -servername other.test 2>/dev/null | openssl x509 -noout -issuer")
     assert "Warren test CA" in out
 
@@ -272,10 +272,11 @@ def test_value_is_nowhere(fresh_server, world, tmp_path):
     server = fresh_server("--log-level", "debug", *world.flags, wrapper=world.wrapper)
     with make(server, ["api.test"], secrets={"K": {"hosts": ["api.test"], "value": value}}) as rpc:
         assert "***" in rpc.sh('curl -sS -H "Authorization: Bearer $K" https://api.test/echo')
-        rpc.sh('curl -sS -u "u:$K" https://api.test/echo > /tmp/answer; sleep 300 > /dev/null &')
+        rpc.sh('curl -sS -u "u:$K" https://api.test/echo > /tmp/answer; sleep 300 > /dev/null 2>&1 &')
         assert value == world.header(world.seen[-2], "authorization")[0].removeprefix("Bearer ")
         needles = [value.encode(), base64.b64encode(value.encode())[:-4]]
-        found = rpc.root("grep -rlF -e '" + value + "' / --exclude-dir=proc --exclude-dir=sys --exclude-dir=dev 2>/dev/null; true")
+        # In two halves: what is searched for must not come in by the search itself.
+        found = rpc.root(f"a={value[:12]}; b={value[12:]}; grep -rlF -e \"$a$b\" / --exclude-dir=proc --exclude-dir=sys --exclude-dir=dev 2>/dev/null; true")
         assert found == ""
         time.sleep(0.5)
         everything = {p for p in map(int, filter(str.isdigit, os.listdir("/proc"))) if p != os.getpid()}
@@ -350,5 +351,5 @@ def test_bad_secrets_are_refused(gated, secrets, says):
     import raw
     with pytest.raises(raw.Refused) as info:
         gated.create({"allow_net": ["api.test"], "secrets": secrets})
-    message = info.value.json()["message"]
+    message = info.value.json["message"]
     assert info.value.status == 400 and "secrets" in message and says in message, message

@@ -1,7 +1,8 @@
 """The outside world of the gate's tests: servers under test names, their CA, and what they saw.
 
-Names resolve by a hosts file that only the tested server sees (a mount namespace of its own); the servers listen on addresses of
-127.77.0.0/16, which the tested server is told to open.
+Names resolve by a hosts file that only the tested server sees (a mount namespace of its own); the servers listen on loopback
+addresses of a range of this world's own, which the tested server is told to open. For rules about literal addresses there are two
+more, of the ranges for documentation, on the host's loopback interface: inside a sandbox 127.0.0.0/8 is its own.
 """
 
 import base64
@@ -9,6 +10,7 @@ import contextlib
 import gzip
 import http.server
 import json
+import random
 import shutil
 import socket
 import socketserver
@@ -20,22 +22,20 @@ import time
 import urllib.parse
 from pathlib import Path
 
-RANGE = "127.77.0.0/16"
-
-# name -> address. "bare" has only plain TCP services; "inside" leads where nobody may go.
+# Where names lead: the last number of an address of the world's range, or where nobody may go.
 NAMES = {
-    "api.test": "127.77.0.1",
-    "www.api.test": "127.77.0.1",
-    "other.test": "127.77.0.2",
-    "bare.test": "127.77.0.3",
-    "h2.test": "127.77.0.4",
-    "badcert.test": "127.77.0.5",
-    "git.test": "127.77.0.6",
-    "proxied.test": "127.77.0.7",
+    "api.test": 1,
+    "www.api.test": 1,
+    "other.test": 2,
+    "bare.test": 3,
+    "h2.test": 4,
+    "badcert.test": 5,
+    "git.test": 6,
+    "proxied.test": 7,
+    "closed.test": 9,
     "loopback.test": "127.0.0.1",
     "metadata.test": "169.254.169.254",
     "private.test": "10.1.2.3",
-    "closed.test": "127.77.0.9",
 }
 
 
@@ -238,14 +238,24 @@ def _serve_h2(world, label, sock):
         sock.sendall(conn.data_to_send())
 
 
+class _HttpServer6(_HttpServer):
+    address_family = socket.AF_INET6
+
+
 class World:
     """All servers; use as a context manager."""
 
     def __init__(self):
         self.folder = Path(tempfile.mkdtemp(prefix="warren-world-"))
         self.authority = Authority(self.folder)
+        net, host = random.randrange(64, 128) << 8 | random.randrange(256), random.randrange(1, 255)
+        base = f"127.{net >> 8}.{net & 255}"
+        self.range = f"{base}.0/24"
+        self.names = {n: a if isinstance(a, str) else f"{base}.{a}" for n, a in NAMES.items()}
+        self.literal4, self.literal6 = f"198.51.100.{host}", f"2001:db8:77::{host:x}"
+        self.names |= {"literal4": self.literal4, "literal6": self.literal6}
         self.hosts = self.folder / "hosts"
-        self.hosts.write_text("127.0.0.1 localhost\n" + "".join(f"{a} {n}\n" for n, a in NAMES.items()))
+        self.hosts.write_text("127.0.0.1 localhost\n" + "".join(f"{a} {n}\n" for n, a in self.names.items() if "." in n))
         self.seen = []
         self.connections = []
         self.ws_keys = []
@@ -255,7 +265,7 @@ class World:
 
     def http(self, name, port=80, names=None, alpn=("http/1.1",), cert=None):
         """A web server for name; with TLS when names or cert is given."""
-        server = _HttpServer((NAMES[name], port), _Handler)
+        server = (_HttpServer6 if ":" in self.names[name] else _HttpServer)((self.names[name], port), _Handler)
         server.world, server.label = self, f"{name}:{port}"
         if names or cert:
             context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
@@ -275,6 +285,7 @@ class World:
                     sock.settimeout(10)
                     with context.wrap_socket(sock, server_side=True) as tls:
                         finish(tls, peer)
+                        tls.unwrap()
                 except (OSError, ssl.SSLError):
                     pass
 
@@ -286,7 +297,7 @@ class World:
 
     def tcp(self, name, port, handle):
         """A server that gives each connection to handle(sock) in a thread."""
-        listener = socket.create_server((NAMES[name], port))
+        listener = socket.create_server((self.names[name], port))
 
         def serve():
             while True:
@@ -338,7 +349,7 @@ class World:
             ws.send(key.encode())
             ws.recv()
 
-        server = websockets.sync.server.serve(handler, NAMES[name], port, ssl=self.tls_context(name))
+        server = websockets.sync.server.serve(handler, self.names[name], port, ssl=self.tls_context(name))
         threading.Thread(target=server.serve_forever, daemon=True).start()
         self._stack.callback(server.shutdown)
         return server
@@ -347,7 +358,7 @@ class World:
 
     @property
     def flags(self):
-        return ["--egress-private", RANGE, "--extra-ca", str(self.authority.pem)]
+        return ["--egress-private", f"{self.range},{self.literal4},{self.literal6}", "--extra-ca", str(self.authority.pem)]
 
     @property
     def wrapper(self):
@@ -361,6 +372,12 @@ class World:
 
     def header(self, seen, name):
         return [v for k, v in seen["headers"] if k == name]
+
+    def literals(self):
+        """Gives the host the two literal addresses as long as the world exists."""
+        for address in (f"{self.literal4}/32", f"{self.literal6}/128"):
+            subprocess.run(["ip", "address", "add", address, "dev", "lo", *(["nodad"] if ":" in address else [])], check=True)
+            self._stack.callback(subprocess.run, ["ip", "address", "del", address, "dev", "lo"], check=False)
 
     def __enter__(self):
         return self

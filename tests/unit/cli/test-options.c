@@ -23,6 +23,7 @@ static const struct cli_command commands[] = {
 	{.name = "box open"},
 	{.name = "box close"},
 	{.name = "raw", .raw = true},
+	{.name = "many", .args = "ARG", .options = options, .repeated = "dir", .max_args = 3},
 	{0},
 };
 
@@ -209,6 +210,33 @@ static void test_table(void **state)
 	}
 }
 
+static void test_repeated(void **state)
+{
+	char *positional[8];
+	struct cli_call call;
+	struct error err;
+	bool help;
+
+	/* As many of both kinds as there are words. */
+	assert_int_equal(parse(4, WORDS("--dir=1", "a", "--dir=2", "b", "--dir=3", "c"), positional,
+				 &call, &help, &err),
+		0);
+	assert_int_equal(call.argc, 3);
+	assert_string_equal(call.argv[0], "a");
+	assert_string_equal(call.argv[2], "c");
+	assert_int_equal(call.repeated_count, 3);
+	assert_string_equal(cli_repeated(&call, 0), "1");
+	assert_string_equal(cli_repeated(&call, 1), "2");
+	assert_string_equal(cli_repeated(&call, 2), "3");
+	assert_null(cli_repeated(&call, 3));
+	/* Others keep their last value only. */
+	assert_int_equal(
+		parse(0, WORDS("a", "--dir", "1", "--dir", "2"), positional, &call, &help, &err),
+		0);
+	assert_int_equal(call.repeated_count, 0);
+	assert_string_equal(cli_value(&call, "dir"), "2");
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -218,6 +246,7 @@ int main(void)
 		cmocka_unit_test(test_raw),
 		cmocka_unit_test(test_quoting),
 		cmocka_unit_test(test_table),
+		cmocka_unit_test(test_repeated),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

@@ -9,6 +9,7 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <netinet/in.h>
 #include <stdbool.h>
 #include <stdio.h>
 #include <string.h>
@@ -40,6 +41,8 @@ struct fixture {
 	struct scrub_set *scrub;
 	struct leg *legs[2];
 	int opened;
+	SSL *tls; /* for the leg towards the host */
+	bool tcp; /* the program's side */
 	struct side program, host;
 
 	/* What was reported. */
@@ -162,16 +165,38 @@ static void leg_closed(struct leg *l, int err, void *data)
 
 static const struct leg_ops waiting_ops = {leg_opened, leg_ignore, leg_ignore, leg_closed};
 
+/* Not as prompt as a unix socket: tests that use it wait for what they want to see. */
+static void tcp_pair(int pair[2])
+{
+	struct sockaddr_in addr = {.sin_family = AF_INET};
+	socklen_t len = sizeof(addr);
+	int listener = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
+
+	addr.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
+	assert_int_equal(bind(listener, (struct sockaddr *)&addr, len), 0);
+	assert_int_equal(listen(listener, 1), 0);
+	assert_int_equal(getsockname(listener, (struct sockaddr *)&addr, &len), 0);
+	pair[1] = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
+	assert_int_equal(connect(pair[1], (struct sockaddr *)&addr, len), 0);
+	pair[0] = accept4(listener, NULL, NULL, SOCK_CLOEXEC);
+	assert_true(pair[0] >= 0);
+	close(listener);
+}
+
 static void side_open(struct side *s, int which)
 {
 	int pair[2];
 
-	assert_int_equal(socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, pair), 0);
+	if (which == 0 && f.tcp)
+		tcp_pair(pair);
+	else
+		assert_int_equal(socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, pair), 0);
 	fd_set_nonblock(pair[1], true);
 	*s = (struct side){.fd = pair[1]};
 	buf_init(&s->got, SIZE_MAX);
-	assert_int_equal(
-		leg_new(f.loop, pair[0], NULL, 0, NULL, &waiting_ops, NULL, &f.legs[which]), 0);
+	assert_int_equal(leg_new(f.loop, pair[0], NULL, 0, which == 1 ? f.tls : NULL, &waiting_ops,
+				 NULL, &f.legs[which]),
+		0);
 }
 
 /* Fills in f.loop, f.vault, f.scrub and f.params: a connection to https://a.example. */

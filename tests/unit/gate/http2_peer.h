@@ -258,6 +258,7 @@ static void peer_init(struct peer *p, struct loop *loop, int fd, bool server)
 	/* A hostile or careless peer checks nothing. */
 	nghttp2_option_set_no_http_messaging(opt, 1);
 	nghttp2_option_set_max_send_header_block_length(opt, PEER_MAX);
+	nghttp2_option_set_max_continuations(opt, 1000);
 	nghttp2_option_set_peer_max_concurrent_streams(opt, 1000);
 	if (server)
 		nghttp2_session_server_new2(&p->session, cb, p, opt);
@@ -285,6 +286,16 @@ static void peer_done(struct peer *p)
 		buf_done(&s->body);
 		buf_done(&s->send);
 	}
+}
+
+/* From now on flow control does not hold the other side: only sockets do. */
+static inline void peer_open_wide(struct peer *p)
+{
+	const nghttp2_settings_entry wide = {NGHTTP2_SETTINGS_INITIAL_WINDOW_SIZE, 1 << 30};
+
+	nghttp2_submit_settings(p->session, NGHTTP2_FLAG_NONE, &wide, 1);
+	nghttp2_session_set_local_window_size(p->session, NGHTTP2_FLAG_NONE, 0, 1 << 30);
+	peer_flush(p);
 }
 
 /* --- sending -------------------------------------------------------------------------------- */
@@ -494,12 +505,27 @@ static inline void run_until(struct world *w, const bool *until)
 	assert_true(*until);
 }
 
-/* deaf: the client reads nothing, from the start. */
-static void world_init(struct world *w, bool deaf)
+struct world_options {
+	bool deaf;          /* the client reads nothing, from the start */
+	bool plain;         /* http without secrets */
+	const char *secret; /* NULL: SECRET */
+};
+
+/* The params' secrets and scrubber. */
+static void add_secret(struct world *w, const char *value)
+{
+	static const char *const hosts[] = {HOST};
+
+	w->vault = vault_new();
+	assert_int_equal(
+		vault_add(w->vault, "KEY", PLACEHOLDER, value, strlen(value), hosts, 1, NULL), 0);
+	w->scrub = scrub_set_new(w->vault, 1);
+}
+
+static void world_init(struct world *w, const struct world_options *o)
 {
 	static const struct leg_ops before = {
 		.on_open = leg_nothing, .on_data = leg_nothing, .on_close = leg_no_close};
-	static const char *const hosts[] = {HOST};
 	int inside[2];
 	int outside[2];
 
@@ -513,22 +539,19 @@ static void world_init(struct world *w, bool deaf)
 		leg_new(w->loop, outside[1], NULL, 0, NULL, &before, NULL, &w->legs[1]), 0);
 	leg_pause(w->legs[0]);
 	leg_pause(w->legs[1]);
-	w->client.deaf = deaf;
+	w->client.deaf = o->deaf;
 	peer_init(&w->client, w->loop, inside[0], false);
 	peer_init(&w->origin, w->loop, outside[0], true);
 	run(w, 10);
-	w->vault = vault_new();
-	assert_int_equal(
-		vault_add(w->vault, "KEY", PLACEHOLDER, SECRET, sizeof(SECRET) - 1, hosts, 1, NULL),
-		0);
-	w->scrub = scrub_set_new(w->vault, 1);
+	if (!o->plain)
+		add_secret(w, o->secret != NULL ? o->secret : SECRET);
 	const struct exchange_params params = {
 		.loop = w->loop,
 		.host = HOST,
-		.port = 443,
-		.tls = true,
+		.port = o->plain ? 80 : 443,
+		.tls = !o->plain,
 		.vault = w->vault,
-		.secrets = 1,
+		.secrets = o->plain ? 0 : 1,
 		.scrub = w->scrub,
 		.ops = &world_ops,
 	};

@@ -1,44 +1,4 @@
-#include "flow_fixture.h"
-
-#include <netinet/in.h>
-#include <zlib.h>
-
-#include "gate/http1_flow.h"
-
-/* --- fixtures --------------------------------------------------------------------------------- */
-
-static void begin(void)
-{
-	fixture_open();
-	f.x = http1_flow_new(&f.params, f.legs[0], f.legs[1]);
-	turns_run(TURNS);
-}
-
-static int setup(void **state)
-{
-	fixture_prepare();
-	return 0;
-}
-
-static int teardown(void **state)
-{
-	fixture_close(http1_flow_free);
-	return 0;
-}
-
-/* For the next case of a table. */
-static void again(void)
-{
-	teardown(NULL);
-	setup(NULL);
-}
-
-/* Nothing to put in, nothing to take out. */
-static void without_secrets(void)
-{
-	f.params.secrets = 0;
-	f.params.scrub = NULL;
-}
+#include "http1_fixture.h"
 
 /* --- dialogues -------------------------------------------------------------------------------- */
 
@@ -56,19 +16,6 @@ struct dialogue {
 		const char *text;
 	} steps[STEPS_MAX];
 };
-
-/* What the gate writes for "GET / HTTP/1.1" with nothing but Host. */
-#define ASK "GET / HTTP/1.1\r\nHost: a.example\r\n"
-#define IDENTITY "Accept-Encoding: identity\r\n"
-#define ASKED ASK IDENTITY "\r\n"
-#define OK_5 "HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\nhello"
-#define GET_ANSWERED \
-	{PROGRAM, ASK "\r\n"}, {AT_HOST, ASKED}, {HOST, OK_5}, \
-	{ \
-		AT_PROGRAM, OK_5 \
-	}
-#define CHUNKED "Transfer-Encoding: chunked\r\n"
-#define CLOSE "Connection: close\r\n"
 
 static const struct dialogue dialogues[] = {
 	{"plain", SECRETS, {GET_ANSWERED, {IS_OPEN, NULL}}},
@@ -306,8 +253,6 @@ static void test_dialogues(void **state)
 
 /* --- refused requests ------------------------------------------------------------------------- */
 
-#define HOST_LINE "Host: a.example\r\n"
-
 static const struct {
 	const char *name;
 	const char *request;
@@ -384,7 +329,8 @@ static void check_refused(size_t i, size_t step)
 	text = heard(&f.program);
 	if (f.refusals != 1 || f.refused != refused[i].what || f.requests != 0 || f.host.got.len ||
 		!strstr(text, code) || !strstr(text, "\"host\":\"a.example\",\"port\":443") ||
-		atol(text + strlen("HTTP/1.1 ")) != exchange_refusal_status(refused[i].what))
+		strtol(text + strlen("HTTP/1.1 "), NULL, 10) !=
+			exchange_refusal_status(refused[i].what))
 		fail_msg("%s: %u refusals, %u requests\n%s", refused[i].name, f.refusals,
 			f.requests, text);
 	assert_true(strstr(text, "\r\nConnection: close\r\n") == NULL || !refused[i].goes_on);
@@ -637,221 +583,6 @@ static void test_two_answers_at_once(void **state)
 	assert_int_equal(f.done_err, -EBADMSG);
 }
 
-/* --- secrets ---------------------------------------------------------------------------------- */
-
-static void test_reports(void **state)
-{
-	begin();
-	say(&f.program, "POST /a/b?c=d HTTP/1.1\r\n" HOST_LINE "Authorization: Bearer " PLACEHOLDER
-			"\r\nContent-Length: 2\r\n\r\nhi");
-	assert_int_equal(f.requests, 1);
-	assert_string_equal(f.method, "POST");
-	assert_string_equal(f.path, "/a/b");
-	assert_int_equal(f.used, 1);
-	assert_int_equal(f.stray, 0);
-	assert_int_equal(f.x->requests, 1);
-	assert_int_equal(f.x->bytes_up, f.host.got.len);
-	say(&f.host, "HTTP/1.1 200 OK\r\nContent-Length: 23\r\n\r\n" SECRET);
-	assert_int_equal(f.scrubbed, 1);
-	assert_int_equal(f.x->bytes_down, f.program.got.len);
-	assert_null(strstr(heard(&f.program), SECRET));
-}
-
-static void test_strays(void **state)
-{
-	static const struct {
-		const char *request;
-		const char *where;
-	} cases[] = {
-		{"GET /" PLACEHOLDER " HTTP/1.1\r\n" HOST_LINE "\r\n", "target"},
-		{"GET / HTTP/1.1\r\n" HOST_LINE "User-Agent: " PLACEHOLDER "\r\n\r\n",
-			"header user-agent"},
-		{"POST / HTTP/1.1\r\n" HOST_LINE "Content-Length: 91\r\n\r\n: " PLACEHOLDER,
-			"body"},
-	};
-
-	for (size_t i = 0; i < array_len(cases); i++) {
-		begin();
-		say_bytes(&f.program, cases[i].request, strlen(cases[i].request), 7);
-		assert_int_equal(f.stray, 1);
-		assert_int_equal(f.strays, 1);
-		assert_string_equal(f.where, cases[i].where);
-		assert_int_equal(f.used, 0);
-		/* It is passed on as it is. */
-		assert_non_null(strstr(heard(&f.host), PLACEHOLDER));
-		again();
-	}
-}
-
-static void test_stray_once(void **state)
-{
-	begin();
-	for (int i = 1; i <= 2; i++) {
-		say(&f.program, "GET /" PLACEHOLDER " HTTP/1.1\r\n" HOST_LINE "Cookie: " PLACEHOLDER
-				"\r\nReferer: " PLACEHOLDER "\r\nVia: " PLACEHOLDER "\r\n\r\n");
-		assert_int_equal(f.strays, i);
-		say(&f.host, OK_5);
-	}
-}
-
-static void test_value_that_is_no_header(void **state)
-{
-	static const char *const hosts[] = {"a.example"};
-
-	vault_free(f.vault);
-	f.params.vault = f.vault = vault_new();
-	assert_int_equal(
-		vault_add(f.vault, "KEY", PLACEHOLDER, "a\r\nHost: b", 10, hosts, 1, NULL), 0);
-	begin();
-	say(&f.program, ASK "Authorization: " PLACEHOLDER "\r\n\r\n");
-	assert_int_equal(f.refused, EXCHANGE_SECRET);
-	assert_string_equal(heard(&f.host), "");
-	assert_memory_equal(heard(&f.program), "HTTP/1.1 403 ", 13);
-	say(&f.program, ASK "\r\n");
-	assert_string_equal(heard(&f.host), ASKED);
-}
-
-/* The host echoes a value in pieces of every size, in every framing. */
-static void test_split_values(void **state)
-{
-	static const char *const framings[] = {
-		"HTTP/1.1 200 OK\r\nContent-Length: 2326\r\n\r\n",
-		"HTTP/1.1 200 OK\r\n\r\n",
-		"HTTP/1.1 200 OK\r\n" CHUNKED "\r\n",
-	};
-
-	for (size_t i = 0; i < 3 * array_len(framings); i++) {
-		static const size_t steps[] = {1, 7, 22};
-		const char *framing = framings[i / 3];
-		size_t step = steps[i % 3];
-		auto_buf struct buf body;
-		auto_buf struct buf answer;
-		const char *text;
-
-		buf_init(&body, 65536);
-		buf_init(&answer, 65536);
-		for (int n = 0; n < 93; n++)
-			buf_printf(&body, "%s--", SECRET);
-		buf_append_byte(&body, '.');
-		assert_int_equal(body.len, 93 * 25 + 1);
-		buf_append_str(&answer, framing);
-		for (size_t at = 0; at < body.len; at += step) {
-			size_t n = body.len - at < step ? body.len - at : step;
-
-			if (strstr(framing, CHUNKED))
-				buf_printf(&answer, "%zx\r\n", n);
-			buf_append(&answer, buf_data(&body) + at, n);
-			if (strstr(framing, CHUNKED))
-				buf_append_str(&answer, "\r\n");
-		}
-		if (strstr(framing, CHUNKED))
-			buf_append_str(&answer, "0\r\n\r\n");
-		begin();
-		say(&f.program, "GET / HTTP/1.0\r\n\r\n");
-		say_bytes(&f.host, buf_data(&answer), answer.len, step < 7 ? 13 : 1000);
-		shutdown(f.host.fd, SHUT_WR);
-		turns_run(TURNS);
-		text = strstr(heard(&f.program), "\r\n\r\n") + 4;
-		assert_int_equal(strlen(text), body.len);
-		for (size_t n = 0; n < 93; n++)
-			assert_memory_equal(text + n * 25, STARS "--", 25);
-		again();
-	}
-}
-
-/* --- encoded answers -------------------------------------------------------------------------- */
-
-static size_t pack(const char *text, size_t len, uint8_t *out, size_t room)
-{
-	z_stream z = {.next_in = (uint8_t *)(uintptr_t)text,
-		.avail_in = (unsigned)len,
-		.next_out = out,
-		.avail_out = (unsigned)room};
-
-	assert_int_equal(deflateInit2(&z, 9, Z_DEFLATED, 15 + 16, 8, Z_DEFAULT_STRATEGY), Z_OK);
-	assert_int_equal(deflate(&z, Z_FINISH), Z_STREAM_END);
-	deflateEnd(&z);
-	return z.total_out;
-}
-
-static void answer_packed(const char *request, const char *text, size_t len, size_t step)
-{
-	static uint8_t packed[65536];
-	size_t n = pack(text, len, packed, sizeof(packed));
-	auto_free char *head = mem_printf("HTTP/1.1 200 OK\r\nContent-Encoding: gzip\r\n"
-					  "Content-Length: %zu\r\nX: y\r\n\r\n",
-		n);
-
-	say(&f.program, request);
-	say(&f.host, head);
-	say_bytes(&f.host, packed, n, step);
-}
-
-static void test_packed(void **state)
-{
-	begin();
-	answer_packed(ASK "\r\n", "{\"echo\":\"" SECRET "\"}", 11 + strlen(SECRET), SIZE_MAX);
-	assert_string_equal(heard(&f.program), "HTTP/1.1 200 OK\r\nX: y\r\n" CHUNKED
-					       "\r\n22\r\n{\"echo\":\"" STARS "\"}\r\n0\r\n\r\n");
-	heard(&f.host);
-	say(&f.program, ASK "\r\n");
-	assert_string_equal(heard(&f.host), ASKED);
-}
-
-static void test_packed_for_old_client(void **state)
-{
-	for (size_t step = 1; step < 50; step *= 3) {
-		begin();
-		answer_packed("GET / HTTP/1.0\r\n\r\n", "<" SECRET ">", 2 + strlen(SECRET), step);
-		shutdown(f.program.fd, SHUT_WR);
-		turns_run(TURNS);
-		assert_string_equal(
-			heard(&f.program), "HTTP/1.1 200 OK\r\nX: y\r\n" CLOSE "\r\n<" STARS ">");
-		assert_true(f.program.ended);
-		assert_int_equal(f.scrubbed, 1);
-		again();
-	}
-}
-
-/* A length of 0 is an empty body, whatever its encoding is called. */
-static void test_packed_nothing(void **state)
-{
-	begin();
-	say(&f.program, ASK "\r\n");
-	say(&f.host, "HTTP/1.1 200 OK\r\nContent-Encoding: gzip\r\nContent-Length: 0\r\n\r\n");
-	assert_string_equal(heard(&f.program),
-		"HTTP/1.1 200 OK\r\nContent-Encoding: gzip\r\nContent-Length: 0\r\n\r\n");
-	assert_int_equal(f.refusals, 0);
-}
-
-/* 8 MiB of blanks in 8 KiB: more than fits anywhere, so that the decoder has to wait. */
-static void test_packed_and_slow(void **state)
-{
-	static char text[8 * 1024 * 1024];
-	size_t total = 0;
-
-	memset(text, ' ', sizeof(text));
-	memcpy(text + sizeof(text) - strlen(SECRET), SECRET, strlen(SECRET));
-	begin();
-	f.program.keeps = true;
-	answer_packed("GET / HTTP/1.0\r\n\r\n", text, sizeof(text), SIZE_MAX);
-	turns_run(100);
-	assert_true(f.x->bytes_down < 2 * 1024 * 1024);
-	f.program.keeps = false;
-	while (!f.program.ended) {
-		turns_run(1);
-		if (f.program.got.len < 1000)
-			continue;
-		total += f.program.got.len - 100;
-		buf_consume(&f.program.got, f.program.got.len - 100);
-	}
-	total += f.program.got.len;
-	assert_int_equal(f.x->bytes_down, total);
-	assert_true(total > sizeof(text) && total < sizeof(text) + 200);
-	assert_memory_equal(
-		buf_data(&f.program.got) + f.program.got.len - strlen(STARS), STARS, strlen(STARS));
-}
-
 /* --- streaming -------------------------------------------------------------------------------- */
 
 static void test_events(void **state)
@@ -962,104 +693,94 @@ static void test_early_answer(void **state)
 	assert_int_equal(f.done_err, 0);
 }
 
-/* --- WebSocket -------------------------------------------------------------------------------- */
+/* --- ends that nobody vouches for ------------------------------------------------------------- */
 
-#define WS_ASK \
-	ASK "Connection: keep-alive, Upgrade\r\nUpgrade: websocket\r\nSec-WebSocket-Key: x\r\n" \
-	    "Sec-WebSocket-Extensions: permessage-deflate\r\nX-Key: " PLACEHOLDER "\r\n\r\n"
-#define WS_ASKED \
-	ASK "Sec-WebSocket-Key: x\r\nX-Key: " SECRET "\r\n" IDENTITY \
-	    "Connection: Upgrade\r\nUpgrade: websocket\r\n\r\n"
-#define WS_ANSWER \
-	"HTTP/1.1 101 Switching\r\nUpgrade: WebSocket\r\nConnection: upgrade\r\nX: y\r\n\r\n"
-#define WS_ANSWERED \
-	"HTTP/1.1 101 Switching\r\nX: y\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\r\n"
-
-static void test_websocket(void **state)
+/* TLS without certificates: the host's side of a connection whose other side is a leg. */
+static SSL *tls_host(SSL **ret_leg)
 {
-	begin();
-	say(&f.program, WS_ASK);
-	assert_string_equal(heard(&f.host), WS_ASKED);
-	say(&f.host, WS_ANSWER "\x81\x17" SECRET);
-	assert_string_equal(heard(&f.program), WS_ANSWERED "\x81\x17" STARS);
-	assert_int_equal(f.scrubbed, 1);
-	/* Masked with zeros. */
-	say_bytes(&f.program, "\x81\xd9\x01\x01\x01\x01", 6, SIZE_MAX);
-	for (const char *p = PLACEHOLDER; *p; p++)
-		say_bytes(&f.program, &(char){(char)(*p ^ 1)}, 1, 1);
-	assert_int_equal(f.host.got.len, 6 + PLACEHOLDER_LEN);
-	assert_int_equal(f.stray, 1);
-	assert_string_equal(f.where, "websocket");
-	shutdown(f.host.fd, SHUT_WR);
+	SSL *sides[2];
+
+	for (int i = 0; i < 2; i++) {
+		SSL_CTX *ctx = SSL_CTX_new(TLS_method());
+
+		assert_non_null(ctx);
+		assert_int_equal(SSL_CTX_set_max_proto_version(ctx, TLS1_2_VERSION), 1);
+		assert_int_equal(SSL_CTX_set_cipher_list(ctx, "aNULL:@SECLEVEL=0"), 1);
+		SSL_CTX_set_dh_auto(ctx, 1);
+		sides[i] = SSL_new(ctx);
+		SSL_CTX_free(ctx);
+	}
+	SSL_set_accept_state(sides[0]);
+	SSL_set_connect_state(sides[1]);
+	*ret_leg = sides[1];
+	return sides[0];
+}
+
+/* A host that answers until the end of its connection, by TLS, and ends it with or without saying
+ * so. */
+static void end_by_tls(bool vouched)
+{
+	static const char answer[] = "HTTP/1.1 200 OK\r\n\r\nhello";
+	SSL *host = tls_host(&f.tls);
+
+	side_open(&f.program, 0);
+	side_open(&f.host, 1);
+	SSL_set_fd(host, f.host.fd);
+	f.host.keeps = true;
+	while (f.opened < 2 || !SSL_is_init_finished(host)) {
+		SSL_do_handshake(host);
+		turns_run(1);
+	}
+	f.x = http1_flow_new(&f.params, f.legs[0], f.legs[1]);
+	say(&f.program, ASK "\r\n");
+	assert_int_equal(SSL_write(host, answer, sizeof(answer) - 1), sizeof(answer) - 1);
 	turns_run(TURNS);
+	assert_string_equal(
+		heard(&f.program), "HTTP/1.1 200 OK\r\n" CHUNKED CLOSE "\r\n5\r\nhello\r\n");
+	assert_int_equal(f.done, 0);
+	if (vouched)
+		SSL_shutdown(host);
+	shutdown(f.host.fd, SHUT_WR);
 	shutdown(f.program.fd, SHUT_WR);
 	turns_run(TURNS);
-	assert_true(f.program.ended);
-	assert_int_equal(f.done, 1);
+	SSL_free(host);
+}
+
+static void test_end_with_close_notify(void **state)
+{
+	end_by_tls(true);
+	assert_string_equal(heard(&f.program), "0\r\n\r\n");
 	assert_int_equal(f.done_err, 0);
 }
 
-static void test_websocket_without_secrets(void **state)
+static void test_end_without_close_notify(void **state)
 {
-	without_secrets();
-	begin();
-	say(&f.program, WS_ASK);
-	assert_non_null(strstr(heard(&f.host), "Sec-WebSocket-Extensions: permessage-deflate\r\n"));
-	say(&f.host, "HTTP/1.1 101 x\r\nUpgrade: websocket\r\nConnection: upgrade\r\n"
-		     "Sec-WebSocket-Extensions: permessage-deflate\r\n\r\n\xc1\xff anything");
-	assert_non_null(strstr(heard(&f.program), "permessage-deflate\r\nConnection: Upgrade\r\n"
-						  "Upgrade: websocket\r\n\r\n\xc1\xff anything"));
-	shutdown(f.program.fd, SHUT_WR);
-	turns_run(TURNS);
-	assert_true(f.host.ended);
-}
-
-static void test_websocket_bad_frame(void **state)
-{
-	begin();
-	say(&f.program, WS_ASK);
-	say(&f.host, WS_ANSWER);
-	say(&f.host, "\xc1\x01x");
-	assert_int_equal(f.refused, EXCHANGE_BAD_ANSWER);
+	end_by_tls(false);
+	assert_string_equal(heard(&f.program), "");
+	assert_true(f.program.ended);
 	assert_int_equal(f.done, 1);
-	assert_true(f.done_err < 0);
-	assert_string_equal(heard(&f.program), WS_ANSWERED);
+	assert_int_equal(f.done_err, -ECONNABORTED);
 }
 
-static void test_websocket_refused(void **state)
+/* By TCP, a program can tell such an end from a proper one, also where no chunks say so. */
+static void test_reset(void **state)
 {
-	static const struct {
-		const char *answer;
-		enum exchange_refusal what;
-	} cases[] = {
-		{"HTTP/1.1 101 x\r\nUpgrade: h2c\r\nConnection: upgrade\r\n\r\n",
-			EXCHANGE_BAD_ANSWER},
-		{"HTTP/1.1 101 x\r\nUpgrade: websocket\r\nConnection: upgrade\r\n"
-		 "Sec-WebSocket-Extensions: permessage-deflate\r\n\r\n",
-			EXCHANGE_ENCODING},
-	};
-
-	for (size_t i = 0; i < array_len(cases); i++) {
-		begin();
-		say(&f.program, WS_ASK);
-		say(&f.host, cases[i].answer);
-		assert_int_equal(f.refusals, 1);
-		assert_int_equal(f.refused, cases[i].what);
-		assert_memory_equal(heard(&f.program), "HTTP/1.1 502 ", 13);
-		again();
-	}
-}
-
-/* A host that does not want to switch answers like any other. */
-static void test_websocket_declined(void **state)
-{
+	f.tcp = true;
 	begin();
-	say(&f.program, WS_ASK);
-	heard(&f.host);
-	say(&f.host, OK_5);
-	assert_string_equal(heard(&f.program), OK_5);
-	say(&f.program, ASK "\r\n");
-	assert_string_equal(heard(&f.host), ASKED);
+	say(&f.program, "GET / HTTP/1.0\r\n\r\n");
+	f.program.keeps = true;
+	while (f.host.got.len == 0)
+		turns_run(1);
+	say(&f.host, "HTTP/1.1 200 OK\r\n" CHUNKED "\r\n5\r\nhello\r\n");
+	while (f.x->bytes_down == 0)
+		turns_run(1);
+	shutdown(f.host.fd, SHUT_WR);
+	while (!f.done)
+		turns_run(1);
+	f.program.keeps = false;
+	while (!f.program.ended)
+		turns_run(1);
+	assert_int_equal(f.program.err, ECONNRESET);
 }
 
 /* --- other ways out --------------------------------------------------------------------------- */
@@ -1126,25 +847,14 @@ int main(void)
 		TEST(broken_bodies),
 		TEST(cut_bodies),
 		TEST(two_answers_at_once),
-		TEST(reports),
-		TEST(strays),
-		TEST(stray_once),
-		TEST(value_that_is_no_header),
-		TEST(split_values),
-		TEST(packed),
-		TEST(packed_for_old_client),
-		TEST(packed_nothing),
-		TEST(packed_and_slow),
 		TEST(events),
 		TEST(slow_program),
 		TEST(slow_host),
 		TEST(pipelined_bytes_wait),
 		TEST(early_answer),
-		TEST(websocket),
-		TEST(websocket_without_secrets),
-		TEST(websocket_bad_frame),
-		TEST(websocket_refused),
-		TEST(websocket_declined),
+		TEST(end_with_close_notify),
+		TEST(end_without_close_notify),
+		TEST(reset),
 		TEST(proxy),
 		TEST(free_at_any_time),
 		TEST(program_gone),

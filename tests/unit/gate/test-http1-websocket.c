@@ -133,9 +133,9 @@ static bool next_frame(uint8_t *ret_first, const char **ret_data, size_t *ret_le
 static void check_message(uint8_t opcode, const char *wanted, size_t wanted_len)
 {
 	auto_buf struct buf message;
-	uint8_t first;
-	const char *data;
-	size_t len;
+	uint8_t first = 0;
+	const char *data = NULL;
+	size_t len = 0;
 
 	buf_init(&message, SIZE_MAX);
 	do {
@@ -152,9 +152,9 @@ static void check_message(uint8_t opcode, const char *wanted, size_t wanted_len)
 
 static void check_frame(uint8_t first, const char *wanted)
 {
-	uint8_t got;
-	const char *data;
-	size_t len;
+	uint8_t got = 0;
+	const char *data = NULL;
+	size_t len = 0;
 
 	assert_true(next_frame(&got, &data, &len));
 	assert_int_equal(got, first);
@@ -164,9 +164,9 @@ static void check_frame(uint8_t first, const char *wanted)
 
 static void check_nothing(void)
 {
-	uint8_t first;
-	const char *data;
-	size_t len;
+	uint8_t first = 0;
+	const char *data = NULL;
+	size_t len = 0;
 
 	assert_false(next_frame(&first, &data, &len));
 }
@@ -275,9 +275,9 @@ static void test_large_at_once(void **state)
 	static const uint8_t head[] = {0x82, 127, 0, 0, 0, 0, 0xff, 0, 0, 0};
 	uint8_t bytes[] = "sixteen bytes of";
 	size_t used;
-	uint8_t first;
-	const char *data;
-	size_t len;
+	uint8_t first = 0;
+	const char *data = NULL;
+	size_t len = 0;
 
 	buf_append(&f.in, head, sizeof(head));
 	assert_int_equal(feed(1), 0);

@@ -9,7 +9,7 @@ static struct world w;
 
 static int set_up(void **state)
 {
-	world_init(&w, false);
+	world_init(&w, &(const struct world_options){0});
 	return 0;
 }
 
@@ -459,6 +459,49 @@ static void unreadable_answers_are_refused(void **state)
 	assert_false(c->ended);
 }
 
+static void values_that_no_header_may_have_are_refused(void **state)
+{
+	world_done(&w);
+	world_init(&w, &(const struct world_options){.secret = "line one\r\nx-line: two"});
+	struct peer_stream *c =
+		peer_request(&w.client, REQUEST("GET", "/", {"x-key", PLACEHOLDER}), false);
+	run_until(&w, &c->closed);
+	assert_true(text_has(&c->head, ":status: 403\n"));
+	assert_false(text_has(&c->body, "line one"));
+	assert_int_equal(w.why, EXCHANGE_SECRET);
+	assert_int_equal(w.origin.started, 0);
+}
+
+/* Without secrets nothing is changed. */
+static void plain_http_passes_as_it_is(void **state)
+{
+	world_done(&w);
+	world_init(&w, &(const struct world_options){.plain = true});
+	struct peer_stream *c = peer_request(&w.client,
+		(const struct field[]){{":method", "GET"}, {":scheme", "http"},
+			{":authority", HOST ":80"}, {":path", "/"}, {"accept-encoding", "br"},
+			{"range", "bytes=0-1"}, {"x-key", PLACEHOLDER}, {NULL, NULL}},
+		false);
+	run(&w, 20);
+	struct peer_stream *o = at_origin(&w, 0);
+	assert_true(text_has(&o->head, ":scheme: http\n:authority: api.example\n:path: /\n"
+				       "accept-encoding: br\nrange: bytes=0-1\n"
+				       "x-key: " PLACEHOLDER "\n"));
+	assert_false(text_has(&o->head, "identity"));
+	peer_answer(o, ANSWER("206", {"content-encoding", "br"}, {"x-echo", SECRET}), true);
+	peer_send(o, "not br at all", 13, true);
+	run_until(&w, &c->closed);
+	assert_true(text_has(&c->head, "content-encoding: br\nx-echo: " SECRET "\n"));
+	assert_body(c, "not br at all");
+	peer_request(&w.client,
+		(const struct field[]){{":method", "TRACE"}, {":scheme", "http"},
+			{":authority", HOST}, {":path", "/"}, {NULL, NULL}},
+		false);
+	run(&w, 20);
+	assert_int_equal(w.origin.started, 2);
+	assert_int_equal(w.refused, 0);
+}
+
 /* --- ends ----------------------------------------------------------------------------------- */
 
 static void resets_keep_their_codes(void **state)
@@ -581,6 +624,26 @@ static void lost_hosts_are_told_of(void **state)
 	assert_int_equal(w.refused, 2);
 }
 
+/* What the host never saw may be tried again. */
+static void requests_that_were_not_sent_are_refused(void **state)
+{
+	const nghttp2_settings_entry one = {NGHTTP2_SETTINGS_MAX_CONCURRENT_STREAMS, 1};
+
+	nghttp2_submit_settings(w.origin.session, NGHTTP2_FLAG_NONE, &one, 1);
+	peer_flush(&w.origin);
+	run(&w, 20);
+	struct peer_stream *sent = peer_request(&w.client, REQUEST("GET", "/0"), false);
+	struct peer_stream *queued = peer_request(&w.client, REQUEST("GET", "/1"), false);
+	run(&w, 20);
+	assert_int_equal(w.origin.started, 1);
+	peer_hang_up(&w.origin);
+	run_until(&w, &w.done);
+	run(&w, 20);
+	assert_true(text_has(&sent->head, ":status: 502\n"));
+	assert_true(queued->reset);
+	assert_int_equal(queued->code, NGHTTP2_REFUSED_STREAM);
+}
+
 static void lost_programs_are_told_of(void **state)
 {
 	struct peer_stream *c = peer_request(&w.client, REQUEST("POST", "/"), true);
@@ -682,11 +745,14 @@ int main(void)
 		TEST(echoes_are_scrubbed),
 		TEST(encoded_answers_are_decoded),
 		TEST(unreadable_answers_are_refused),
+		TEST(values_that_no_header_may_have_are_refused),
+		TEST(plain_http_passes_as_it_is),
 		TEST(resets_keep_their_codes),
 		TEST(early_answers_arrive_before_the_reset),
 		TEST(goaway_lets_open_streams_finish),
 		TEST(goaway_refuses_what_was_not_handled),
 		TEST(lost_hosts_are_told_of),
+		TEST(requests_that_were_not_sent_are_refused),
 		TEST(lost_programs_are_told_of),
 		TEST(malformed_hosts_are_refused),
 		TEST(malformed_answers_are_refused),

@@ -7,7 +7,7 @@ static struct world w;
 
 static int set_up(void **state)
 {
-	world_init(&w, false);
+	world_init(&w, &(const struct world_options){0});
 	return 0;
 }
 
@@ -168,6 +168,33 @@ static void header_fields_count_for_themselves(void **state)
 	assert_true(text_has(&c->head, ":status: 400\n"));
 }
 
+/* Placeholders are shorter than values can be. */
+static void header_lists_with_secrets_are_bounded(void **state)
+{
+	auto_free char *secret = long_value(VAULT_VALUE_MAX);
+	static struct field fields[FIELDS_HERE];
+	size_t n = 0;
+
+	world_done(&w);
+	world_init(&w, &(const struct world_options){.secret = secret});
+	fields[n++] = (struct field){":method", "GET"};
+	fields[n++] = (struct field){":scheme", "https"};
+	fields[n++] = (struct field){":authority", HOST};
+	fields[n++] = (struct field){":path", "/"};
+	while (n < 4 + HTTP2_FIELDS_SENT_MAX / VAULT_VALUE_MAX - 1)
+		fields[n++] = (struct field){"x-key", PLACEHOLDER};
+	peer_request(&w.client, fields, false);
+	run(&w, 50);
+	assert_int_equal(w.origin.started, 1);
+	assert_true(at_origin(&w, 0)->head.len > HTTP2_FIELDS_SENT_MAX - 2 * VAULT_VALUE_MAX);
+	fields[n++] = (struct field){"x-key", PLACEHOLDER};
+	struct peer_stream *c = peer_request(&w.client, fields, false);
+	run_until(&w, &c->closed);
+	assert_true(text_has(&c->head, ":status: 400\n"));
+	assert_int_equal(w.why, EXCHANGE_MALFORMED);
+	assert_int_equal(w.origin.started, 1);
+}
+
 static void continuations_are_bounded(void **state)
 {
 	uint8_t block[512];
@@ -256,9 +283,7 @@ static void unread_acks_are_bounded(void **state)
 {
 	static uint8_t zeros[1024 * 1024];
 
-	nghttp2_session_set_local_window_size(w.client.session, NGHTTP2_FLAG_NONE, 0, 1 << 30);
-	const nghttp2_settings_entry wide = {NGHTTP2_SETTINGS_INITIAL_WINDOW_SIZE, 1 << 30};
-	nghttp2_submit_settings(w.client.session, NGHTTP2_FLAG_NONE, &wide, 1);
+	peer_open_wide(&w.client);
 	peer_request(&w.client, REQUEST("GET", "/"), false);
 	run(&w, 20);
 	w.client.deaf = true;
@@ -288,10 +313,8 @@ static void unread_resets_are_bounded(void **state)
 	size_t len = raw_block(REQUEST("GET", "/"), block, sizeof(block));
 
 	world_done(&w);
-	world_init(&w, true);
-	const nghttp2_settings_entry wide = {NGHTTP2_SETTINGS_INITIAL_WINDOW_SIZE, 1 << 30};
-	nghttp2_submit_settings(w.client.session, NGHTTP2_FLAG_NONE, &wide, 1);
-	nghttp2_session_set_local_window_size(w.client.session, NGHTTP2_FLAG_NONE, 0, 1 << 30);
+	world_init(&w, &(const struct world_options){.deaf = true});
+	peer_open_wide(&w.client);
 	peer_request(&w.client, REQUEST("GET", "/"), false);
 	run(&w, 20);
 	peer_answer(at_origin(&w, 0), ANSWER("200"), true);
@@ -340,6 +363,7 @@ static void slow_program_holds_the_host(void **state)
 	auto_free uint8_t *bytes = mem_zalloc(LARGE);
 	struct peer_stream *c[8];
 
+	peer_open_wide(&w.client);
 	for (unsigned i = 0; i < array_len(c); i++)
 		c[i] = peer_request(&w.client, REQUEST("GET", "/"), false);
 	run(&w, 20);
@@ -392,6 +416,7 @@ static void slow_host_holds_the_program(void **state)
 	auto_free uint8_t *bytes = mem_zalloc(LARGE);
 	struct peer_stream *c = peer_request(&w.client, REQUEST("POST", "/"), true);
 
+	peer_open_wide(&w.origin);
 	run(&w, 20);
 	w.origin.deaf = true;
 	peer_flush(&w.origin);
@@ -432,6 +457,40 @@ static void decoded_answers_wait_for_the_program(void **state)
 	assert_int_equal(c->body.len, LARGE);
 }
 
+/* What waits in a stream that is cut off does not stay in the connection's window. */
+static void cut_streams_give_their_window_back(void **state)
+{
+	auto_free uint8_t *bytes = mem_zalloc(LARGE);
+	const size_t stuck = HTTP2_STREAM_WINDOW;
+	unsigned rounds = 3 * HTTP2_WINDOW / HTTP2_STREAM_WINDOW;
+
+	w.client.hold = w.origin.hold = true;
+	for (unsigned i = 0; i < rounds; i++) {
+		struct peer_stream *c = peer_request(&w.client, REQUEST("POST", "/"), true);
+
+		peer_send(c, bytes, stuck, false);
+		run(&w, 50);
+		struct peer_stream *o = at_origin(&w, i);
+		assert_true(o->body.len > 0 && o->body.len < stuck);
+		peer_answer(o, ANSWER("200"), true);
+		peer_send(o, bytes, 2 * stuck, false);
+		run(&w, 50);
+		assert_true(c->body.len > 0 && c->body.len < stuck);
+		peer_reset(i % 2 ? o : c, NGHTTP2_CANCEL);
+		run_until(&w, &c->closed);
+		run_until(&w, &o->closed);
+	}
+	w.client.hold = w.origin.hold = false;
+	struct peer_stream *c = peer_request(&w.client, REQUEST("POST", "/"), true);
+	peer_send(c, bytes, LARGE, true);
+	run(&w, 50);
+	peer_answer(at_origin(&w, rounds), ANSWER("200"), true);
+	peer_send(at_origin(&w, rounds), bytes, LARGE, true);
+	run_until(&w, &c->closed);
+	assert_int_equal(c->body.len, LARGE);
+	assert_int_equal(at_origin(&w, rounds)->body.len, LARGE);
+}
+
 int main(void)
 {
 #define TEST(f) cmocka_unit_test_setup_teardown(f, set_up, tear_down)
@@ -441,6 +500,7 @@ int main(void)
 		TEST(held_streams_are_bounded),
 		TEST(header_lists_are_bounded),
 		TEST(header_fields_count_for_themselves),
+		TEST(header_lists_with_secrets_are_bounded),
 		TEST(continuations_are_bounded),
 		TEST(rapid_resets_end_the_connection),
 		TEST(provoked_resets_end_the_connection),
@@ -453,6 +513,7 @@ int main(void)
 		TEST(slow_stream_holds_only_itself),
 		TEST(slow_host_holds_the_program),
 		TEST(decoded_answers_wait_for_the_program),
+		TEST(cut_streams_give_their_window_back),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

@@ -200,6 +200,8 @@ static void test_host_bundle(void **state)
 
 		trust(*state, CERT("bWluZQ=="), "0123abcd");
 		check_file(*state, BUNDLE, expected);
+		for (int n = 0; n < 1000 && !exists(*state, LOCAL "warren-host-002.crt"); n++)
+			guest_turn(*state, 10);
 		check_file(*state, LOCAL "warren-host-001.crt", CERT("aG9zdDE="));
 		check_file(*state, LOCAL "warren-host-002.crt", CERT("ZXh0cmE="));
 		assert_false(exists(*state, LOCAL "warren-host-003.crt"));

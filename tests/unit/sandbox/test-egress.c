@@ -391,6 +391,23 @@ static void test_ended_by_owner_in_callback(void **state)
 	assert_false(egress_open(&f->egress));
 }
 
+static void test_drain(void **state)
+{
+	struct fixture *f = *state;
+
+	configure(f);
+	for (int i = 0; i < 3; i++)
+		say_event(f, "late.example");
+	egress_drain(&f->egress);
+	assert_int_equal(f->events, 3);
+	assert_true(egress_open(&f->egress));
+	f->gate = fd_close(f->gate);
+	egress_drain(&f->egress);
+	assert_int_equal(f->ends, 1);
+	egress_drain(&f->egress);
+	assert_int_equal(f->ends, 1);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -404,6 +421,7 @@ int main(void)
 		cmocka_unit_test_setup_teardown(test_bad_certificate_name, setup, teardown),
 		cmocka_unit_test(test_malformed),
 		cmocka_unit_test_setup_teardown(test_end_of_gate, setup, teardown),
+		cmocka_unit_test_setup_teardown(test_drain, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_flood, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_ended_by_owner_in_callback, setup, teardown),
 	};

@@ -112,28 +112,28 @@ static void test_cases(void **state)
 static const struct {
 	const char *method;
 	const char *head;
-	enum http1_body body;
 	uint64_t length;
+	enum http1_body body;
 	bool keep_alive;
 } framings[] = {
-	{"GET", OK_LINE "\r\n", HTTP1_BODY_CLOSE, 0, false},
-	{"GET", OK_LINE "Connection: keep-alive\r\n\r\n", HTTP1_BODY_CLOSE, 0, false},
-	{"GET", OK_LINE "Content-Length: 0\r\n\r\n", HTTP1_BODY_LENGTH, 0, true},
-	{"GET", OK_LINE "Content-Length: 9\r\n\r\n", HTTP1_BODY_LENGTH, 9, true},
-	{"GET", OK_LINE "Content-Length: 9\r\nConnection: x, Close\r\n\r\n", HTTP1_BODY_LENGTH, 9,
+	{"GET", OK_LINE "\r\n", 0, HTTP1_BODY_CLOSE, false},
+	{"GET", OK_LINE "Connection: keep-alive\r\n\r\n", 0, HTTP1_BODY_CLOSE, false},
+	{"GET", OK_LINE "Content-Length: 0\r\n\r\n", 0, HTTP1_BODY_LENGTH, true},
+	{"GET", OK_LINE "Content-Length: 9\r\n\r\n", 9, HTTP1_BODY_LENGTH, true},
+	{"GET", OK_LINE "Content-Length: 9\r\nConnection: x, Close\r\n\r\n", 9, HTTP1_BODY_LENGTH,
 		false},
-	{"GET", OK_LINE "Transfer-Encoding: Chunked\r\n\r\n", HTTP1_BODY_CHUNKED, 0, true},
-	{"GET", "HTTP/1.0 200 OK\r\nContent-Length: 9\r\n\r\n", HTTP1_BODY_LENGTH, 9, false},
-	{"GET", "HTTP/1.0 200 OK\r\nContent-Length: 9\r\nConnection: keep-alive\r\n\r\n",
-		HTTP1_BODY_LENGTH, 9, true},
-	{"HEAD", OK_LINE "\r\n", HTTP1_BODY_NONE, 0, true},
-	{"HEAD", OK_LINE "Content-Length: 9\r\n\r\n", HTTP1_BODY_NONE, 9, true},
-	{"HEAD", OK_LINE "Transfer-Encoding: chunked\r\n\r\n", HTTP1_BODY_NONE, 0, true},
-	{"head", OK_LINE "\r\n", HTTP1_BODY_CLOSE, 0, false},
-	{"GET", "HTTP/1.1 100 Continue\r\n\r\n", HTTP1_BODY_NONE, 0, true},
-	{"GET", "HTTP/1.1 204 x\r\n\r\n", HTTP1_BODY_NONE, 0, true},
-	{"GET", "HTTP/1.1 304 x\r\nContent-Length: 9\r\n\r\n", HTTP1_BODY_NONE, 9, true},
-	{"GET", "HTTP/1.1 304 x\r\nTransfer-Encoding: chunked\r\n\r\n", HTTP1_BODY_NONE, 0, true},
+	{"GET", OK_LINE "Transfer-Encoding: Chunked\r\n\r\n", 0, HTTP1_BODY_CHUNKED, true},
+	{"GET", "HTTP/1.0 200 OK\r\nContent-Length: 9\r\n\r\n", 9, HTTP1_BODY_LENGTH, false},
+	{"GET", "HTTP/1.0 200 OK\r\nContent-Length: 9\r\nConnection: keep-alive\r\n\r\n", 9,
+		HTTP1_BODY_LENGTH, true},
+	{"HEAD", OK_LINE "\r\n", 0, HTTP1_BODY_NONE, true},
+	{"HEAD", OK_LINE "Content-Length: 9\r\n\r\n", 9, HTTP1_BODY_NONE, true},
+	{"HEAD", OK_LINE "Transfer-Encoding: chunked\r\n\r\n", 0, HTTP1_BODY_NONE, true},
+	{"head", OK_LINE "\r\n", 0, HTTP1_BODY_CLOSE, false},
+	{"GET", "HTTP/1.1 100 Continue\r\n\r\n", 0, HTTP1_BODY_NONE, true},
+	{"GET", "HTTP/1.1 204 x\r\n\r\n", 0, HTTP1_BODY_NONE, true},
+	{"GET", "HTTP/1.1 304 x\r\nContent-Length: 9\r\n\r\n", 9, HTTP1_BODY_NONE, true},
+	{"GET", "HTTP/1.1 304 x\r\nTransfer-Encoding: chunked\r\n\r\n", 0, HTTP1_BODY_NONE, true},
 };
 
 static void test_framing(void **state)
