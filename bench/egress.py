@@ -18,7 +18,7 @@ ROOT = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(ROOT / "tests" / "e2e"))
 
 import raw  # noqa: E402
-from world import NAMES, World  # noqa: E402
+from world import World  # noqa: E402
 
 TOOLS = ROOT / "build" / "host" / "bench"
 MITMPROXY = "mitmproxy==11.0.2"  # the last one for Python 3.11
@@ -59,8 +59,9 @@ class Origin:
     def __init__(self, world):
         self.token = "bench-" + secrets.token_hex(20)
         self.ca = world.authority.pem
+        self.names = world.names
         certificate = world.authority.issue(OPENED, RELAYED)
-        addresses = sorted({NAMES[OPENED], NAMES[RELAYED]})
+        addresses = sorted({world.names[OPENED], world.names[RELAYED]})
         self.process = subprocess.Popen([TOOLS / "web_origin", certificate, self.token, *addresses], stdout=subprocess.PIPE, text=True)
         if self.process.stdout.readline() != "ready\n":
             sys.exit("the web server did not start")
@@ -209,7 +210,7 @@ def put_in(rpc):
 
 def direct_ways(origin):
     def way(name, scheme, port, **more):
-        return Outside(name, scheme, OPENED, f"{NAMES[OPENED]}:{port}", origin.ca, origin.token, **more)
+        return Outside(name, scheme, OPENED, f"{origin.names[OPENED]}:{port}", origin.ca, origin.token, **more)
 
     return [way("direct, HTTPS", "https", 443), way("direct, HTTPS, HTTP/2", "https", 443, http2=True),
             way("direct, HTTP", "http", 80)]

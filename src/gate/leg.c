@@ -95,6 +95,18 @@ static void note_tls_error(struct leg *l)
 	ERR_clear_error();
 }
 
+/* Bytes leave together at the end of the turn: the head and the body of an answer, or records, in
+ * one system call and one wake-up of the peer. */
+static int queue(struct leg *l, const void *data, size_t len)
+{
+	uint8_t *room = stream_reserve(&l->stream, len);
+
+	if (room == NULL)
+		return stream_write(&l->stream, data, len); /* says why not */
+	memcpy(room, data, len);
+	return stream_commit(&l->stream, len);
+}
+
 /* Passes on what the SSL object wants to send. */
 static int send_pending(struct leg *l)
 {
@@ -104,7 +116,7 @@ static int send_pending(struct leg *l)
 	int r = 0;
 
 	if (len > 0) {
-		r = stream_write(&l->stream, data, (size_t)len);
+		r = queue(l, data, (size_t)len);
 		(void)BIO_reset(out);
 	}
 	return r;
@@ -367,7 +379,7 @@ int leg_write(struct leg *l, const void *data, size_t len)
 		return -ENOBUFS;
 	if (l->ssl != NULL)
 		return write_tls(l, data, len);
-	return stream_write(&l->stream, data, len);
+	return len > 0 ? queue(l, data, len) : 0;
 }
 
 bool leg_congested(const struct leg *l)
