@@ -39,6 +39,10 @@ def memory_of(pid):
     return {"private_mib": sums["Private_Clean"] + sums["Private_Dirty"], "pss_mib": sums["Pss"]}
 
 
+def cpu_seconds(pid):
+    return int(Path(f"/proc/{pid}/schedstat").read_text().split()[0]) / 1e9
+
+
 def gate_of(server):
     """The gate of the server's only sandbox: a child of the process that gates are forked from."""
     names = {}
@@ -74,8 +78,9 @@ class Origin:
 class Way:
     """One way to the web server."""
 
-    def __init__(self, name, scheme, host, base=None, http2=False):
+    def __init__(self, name, scheme, host, base=None, http2=False, pid=None):
         self.name, self.base = name, base  # base: the same without anything in between
+        self.pid = pid  # of what is in between
         self.url = f"{scheme}://{host}"
         self.flags = ["--http2"] if http2 else []
         self.turns = []
@@ -89,13 +94,19 @@ class Way:
         if scrubbed and (secret in answer or "***" not in answer):
             sys.exit(f"{self.name}: the secret came back: {answer}")
 
+    def timed(self, units, path, *what):
+        """The same with the CPU time of what is in between, for each of the units."""
+        before = cpu_seconds(self.pid) if self.pid else 0
+        result = self.measure(path, *what)
+        return {**result, "cpu_us": ((cpu_seconds(self.pid) if self.pid else 0) - before) * 1e6 / units}
+
     def turn(self, size):
         self.turns.append({
-            "kept": self.measure("/small", "kept", size.kept),
-            "fresh": self.measure("/small", "fresh", size.fresh),
+            "kept": self.timed(size.kept, "/small", "kept", size.kept),
+            "fresh": self.timed(size.fresh, "/small", "fresh", size.fresh),
             "rate": self.measure("/small", "rate", size.rate_ms),
             "rate16": self.measure("/small", "rate", size.rate_ms, 16),
-            "speed": self.measure(f"/bytes/{size.bytes}", "speed", size.bytes),
+            "speed": self.timed(size.bytes / 1e6, f"/bytes/{size.bytes}", "speed", size.bytes),
         })
 
     def result(self):
@@ -107,7 +118,9 @@ class Way:
             "kept_p50_ms": median("kept", "p50_ms"), "kept_p99_ms": median("kept", "p99_ms"),
             "fresh_p50_ms": median("fresh", "p50_ms"), "fresh_p99_ms": median("fresh", "p99_ms"),
             "per_second": median("rate", "per_second"), "per_second_16": median("rate16", "per_second"),
-            "mb_per_s": median("speed", "mb_per_s"), "turns": self.turns,
+            "mb_per_s": median("speed", "mb_per_s"),
+            **{f"{what}_cpu_us": median(what, "cpu_us") for what in ("kept", "fresh", "speed")},
+            "turns": self.turns,
         }
 
 
@@ -216,39 +229,52 @@ def direct_ways(origin):
             way("direct, HTTP", "http", 80)]
 
 
-def gate_ways(rpc, origin):
-    return [Inside("gate, TLS relayed", "https", RELAYED, rpc, origin.token, base="direct, HTTPS"),
-            Inside("gate, TLS opened", "https", OPENED, rpc, "$TOKEN", base="direct, HTTPS"),
-            Inside("gate, TLS opened, HTTP/2", "https", OPENED, rpc, "$TOKEN", base="direct, HTTPS, HTTP/2", http2=True),
-            Inside("gate, HTTP", "http", RELAYED, rpc, origin.token, base="direct, HTTP")]
+def gate_ways(rpc, origin, gate):
+    def way(name, scheme, host, token, **more):
+        return Inside(name, scheme, host, rpc, token, pid=gate, **more)
+
+    return [way("gate, TLS relayed", "https", RELAYED, origin.token, base="direct, HTTPS"),
+            way("gate, TLS opened", "https", OPENED, "$TOKEN", base="direct, HTTPS"),
+            way("gate, TLS opened, HTTP/2", "https", OPENED, "$TOKEN", base="direct, HTTPS, HTTP/2", http2=True),
+            way("gate, HTTP", "http", RELAYED, origin.token, base="direct, HTTP")]
 
 
 def mitm_ways(mitm):
     def way(name, **more):
-        return Outside(name, "https", OPENED, mitm.address, mitm.ca, mitm.placeholder, **more)
+        return Outside(name, "https", OPENED, mitm.address, mitm.ca, mitm.placeholder, pid=mitm.process.pid, **more)
 
     return [way("mitmproxy", base="direct, HTTPS"), way("mitmproxy, HTTP/2", base="direct, HTTPS, HTTP/2", http2=True)]
 
 
 def print_ways(results):
     by_name = {r["name"]: r for r in results}
-    print("\none request of 1 KB (ms; added: to direct), requests per second, one large answer   [goal: added < 1 ms; "
-          f"{PUBLISHED}]")
-    print(f"  {'':<26} {'kept p50':>9} {'p99':>8} {'added':>8} {'fresh p50':>10} {'p99':>8} {'added':>8} "
-          f"{'1 conn/s':>9} {'16 conn/s':>9} {'MB/s':>7}")
+    print(f"\none request of 1 KB: ms, and what is added to direct   [goal: added < 1 ms; {PUBLISHED}]")
+    print(f"  {'':<26} {'kept p50':>9} {'p99':>8} {'added':>8} {'CPU us':>7}   {'new p50':>9} {'p99':>8} {'added':>8} {'CPU us':>7}")
     for r in results:
         base = by_name.get(r["base"])
-        added = [f"{r[key] - base[key]:8.3f}" if base else " " * 8 for key in ("kept_p50_ms", "fresh_p50_ms")]
-        print(f"  {r['name']:<26} {r['kept_p50_ms']:9.3f} {r['kept_p99_ms']:8.3f} {added[0]} {r['fresh_p50_ms']:10.3f} "
-              f"{r['fresh_p99_ms']:8.3f} {added[1]} {r['per_second']:9.0f} {r['per_second_16']:9.0f} {r['mb_per_s']:7.0f}")
+        cells = []
+        for what in ("kept", "fresh"):
+            added = f"{r[what + '_p50_ms'] - base[what + '_p50_ms']:8.3f} {r[what + '_cpu_us']:7.0f}" if base else " " * 16
+            cells.append(f"{r[what + '_p50_ms']:9.3f} {r[what + '_p99_ms']:8.3f} {added}")
+        print(f"  {r['name']:<26} {'   '.join(cells)}".rstrip())
+    print("\nrequests per second, and one large answer")
+    print(f"  {'':<26} {'1 connection':>13} {'16':>8}   {'MB/s':>7} {'direct':>8} {'CPU us/MB':>10}")
     for r in results:
-        peer = by_name.get("mitmproxy, HTTP/2" if "HTTP/2" in r["name"] else "mitmproxy")
         base = by_name.get(r["base"])
-        if not base or not peer or r is peer or "opened" not in r["name"]:
+        more = f"{r['mb_per_s'] / base['mb_per_s']:7.2f}x {r['speed_cpu_us']:10.0f}" if base else ""
+        print(f"  {r['name']:<26} {r['per_second']:13.0f} {r['per_second_16']:8.0f}   {r['mb_per_s']:7.0f} {more}".rstrip())
+    print_ratios(by_name)
+
+
+def print_ratios(by_name):
+    for name, peer in (("gate, TLS opened", "mitmproxy"), ("gate, TLS opened, HTTP/2", "mitmproxy, HTTP/2")):
+        if peer not in by_name:
             continue
-        print(f"  {r['name']}: time {r['kept_p50_ms'] / base['kept_p50_ms']:.2f} x direct, {r['kept_p50_ms'] / peer['kept_p50_ms']:.3f} x "
-              f"mitmproxy; new connection {r['fresh_p50_ms'] / base['fresh_p50_ms']:.2f} x and {r['fresh_p50_ms'] / peer['fresh_p50_ms']:.3f} x; "
-              f"speed {r['mb_per_s'] / base['mb_per_s']:.2f} x and {r['mb_per_s'] / peer['mb_per_s']:.1f} x")
+        ours, theirs = by_name[name], by_name[peer]
+        base = by_name[ours["base"]]
+        print(f"  {name}: " + ", ".join(
+            f"{label} {ours[key] / base[key]:.2f} x direct and {ours[key] / theirs[key]:.3f} x {peer.split(',')[0]}"
+            for label, key in (("request", "kept_p50_ms"), ("new connection", "fresh_p50_ms"), ("MB/s", "mb_per_s"))))
 
 
 def measure_ways(ways, size, origin):
@@ -280,7 +306,7 @@ def measure_out(args, make_server, world, origin):
         gate = gate_of(server)
         memory = [{"name": "gate, idle", **memory_of(gate)}]
         put_in(rpc)
-        ways = direct_ways(origin) + gate_ways(rpc, origin)
+        ways = direct_ways(origin) + gate_ways(rpc, origin, gate)
         mitm = None
         if program:
             mitm = Mitmproxy(program, world, origin)

@@ -333,17 +333,22 @@ static void measure_fresh(const struct target *t, size_t count, size_t b)
 struct worker {
 	pthread_t thread;
 	const struct target *target;
-	uint64_t until;
+	pthread_barrier_t *ready;
+	uint64_t length;
 	size_t count;
 };
 
-static void *get_until(void *data)
+static void *get_for(void *data)
 {
 	struct worker *w = data;
 	struct client c;
+	uint64_t until;
 
 	client_open(&c, w->target);
-	while (clock_mono_ns() < w->until) {
+	client_get(&c);
+	pthread_barrier_wait(w->ready);
+	until = clock_mono_ns() + w->length;
+	while (clock_mono_ns() < until) {
 		client_get(&c);
 		w->count++;
 	}
@@ -355,19 +360,26 @@ static void measure_rate(const struct target *t, size_t ms, size_t connections)
 {
 	size_t n = connections > 0 ? connections : 1, total = 0;
 	auto_free struct worker *workers = mem_zalloc_array(n, sizeof(*workers));
-	uint64_t start = clock_mono_ns();
+	pthread_barrier_t ready;
+	uint64_t start;
+	double length;
 
+	pthread_barrier_init(&ready, NULL, (unsigned)n + 1);
 	for (size_t i = 0; i < n; i++) {
-		workers[i] = (struct worker){.target = t, .until = start + ms * CLOCK_MS};
-		if (pthread_create(&workers[i].thread, NULL, get_until, &workers[i]) != 0)
+		workers[i] = (struct worker){.target = t, .ready = &ready, .length = ms * CLOCK_MS};
+		if (pthread_create(&workers[i].thread, NULL, get_for, &workers[i]) != 0)
 			errx(1, "cannot start a thread");
 	}
+	pthread_barrier_wait(&ready);
+	start = clock_mono_ns();
 	for (size_t i = 0; i < n; i++) {
 		pthread_join(workers[i].thread, NULL);
 		total += workers[i].count;
 	}
+	length = since_ms(start);
+	pthread_barrier_destroy(&ready);
 	printf("{\"name\":\"rate\",\"connections\":%zu,\"requests\":%zu,\"per_second\":%.1f}\n", n,
-		total, (double)total * 1000 / since_ms(start));
+		total, (double)total * 1000 / length);
 }
 
 static void measure_speed(const struct target *t, size_t bytes, size_t b)
