@@ -48,7 +48,9 @@ struct flow {
 	int upstream; /* connected, not yet given to a leg or relay */
 	struct loop_io upstream_io;
 	struct address peer;
-	bool dialled; /* peer is valid */
+	bool dialled;         /* peer is valid */
+	uint64_t verified_ns; /* when the host's certificate was, see sessions.h; 0: in this
+				 connection */
 
 	struct leg *client_leg, *upstream_leg; /* while OPENING */
 	struct exchange *exchange;
