@@ -335,15 +335,15 @@ def measure_out(args, make_server, world, origin):
 
 def measure_creates(args, make_server, origin):
     """Creates with and without a gate."""
-    text = json.dumps(config(origin))
+    configs = [("no network", []), ("network and a secret", [json.dumps(config(origin))])]
     spreads, rates = [], []
-    for tier, flags in (("pooled", {"pool": 4, "prepared": 4}), ("cold (prepared)", {"pool": 0, "prepared": 4})):
+    seconds = 5 if args.count >= 20 else 1
+    for tier, flags in (("pooled", {"pool": 4, "prepared": 8}), ("cold (prepared)", {"pool": 0, "prepared": 8})):
         with make_server(**flags) as server:
-            for name, more in (("no network", []), ("network and a secret", [text])):
+            for name, more in configs:
                 spreads.append({**server.measure("create", args.count, 100, *more), "name": f"{tier}, {name}"})
-    with make_server(pool=4, prepared=8) as server:
-        for name, more in (("no network", []), ("network and a secret", [text])):
-            rates.append({**server.measure("rate", 4, 5 if args.count >= 20 else 1, *more), "name": f"4 clients, {name}"})
+            for name, more in configs if flags["pool"] else ():
+                rates.append({**server.measure("rate", 4, seconds, *more), "name": f"4 clients, {name}"})
     return spreads, rates
 
 

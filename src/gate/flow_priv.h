@@ -24,33 +24,29 @@ enum flow_state {
 struct flow {
 	struct list node;
 	struct gate *gate;
-	enum flow_state state;
 	int64_t began_ms;
 	uint64_t began_ns;
+	uint64_t verified_ns; /* the session resumed with the host: see sessions.h */
+	enum flow_state state;
+	enum traffic traffic;
 
 	struct address target; /* what the program connected to */
 	uint16_t port;
-	bool named; /* host is a name; else the text of target */
-	char host[HOST_NAME_SIZE];
-	char *rule; /* text of the rule that allowed it */
+	char host[HOST_NAME_SIZE]; /* a name when named, else the text of target */
+	char *rule;                /* text of the rule that allowed it */
 
-	int client;
 	struct loop_io client_io;
-	struct buf early; /* read from client so far */
-	bool client_eof;
+	struct buf early;        /* read from client so far */
 	struct loop_timer timer; /* patience for the first bytes */
-	enum traffic traffic;
+	uint64_t secrets;        /* that may be put in: TLS is opened */
 	struct tls_hello hello;
-	uint64_t secrets; /* that may be put in: TLS is opened */
 
 	struct dial *dial;
 	const struct proxy *proxy;
-	int upstream; /* connected, not yet given to a leg or relay */
 	struct loop_io upstream_io;
+	int client;
+	int upstream; /* connected, not yet given to a leg or relay */
 	struct address peer;
-	bool dialled;         /* peer is valid */
-	uint64_t verified_ns; /* when the host's certificate was, see sessions.h; 0: in this
-				 connection */
 
 	struct leg *client_leg, *upstream_leg; /* while OPENING */
 	struct exchange *exchange;
@@ -61,13 +57,17 @@ struct flow {
 
 	/* for the report */
 	uint64_t bytes_up, bytes_down;
-	unsigned requests;
 	uint64_t used;      /* secrets put in */
 	uint64_t strayed;   /* secrets whose placeholder was reported */
-	bool denied;        /* ended by a refusal, which was reported */
-	bool dial_failed;   /* the host could not be reached */
 	const char *reason; /* static text, NULL: fine */
+	unsigned requests;
 	char detail[256];
+
+	bool named;
+	bool client_eof;
+	bool dialled;     /* peer is valid */
+	bool denied;      /* ended by a refusal, which was reported */
+	bool dial_failed; /* the host could not be reached */
 };
 
 /* --- flow.c */
