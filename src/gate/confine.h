@@ -9,7 +9,8 @@
 struct confine_filter;
 
 /* The mother: leaves every file of the host (an empty read-only root), capabilities but those to
- * change ids and to have the gates end with it. 0 or a negative errno with *ret_what naming the step. */
+ * change ids and to have the gates end with it. 0 or a negative errno with *ret_what naming the
+ * step. */
 int confine_mother(const char **ret_what);
 /* The filter of gates, built once by the mother. NULL when that fails. */
 struct confine_filter *confine_filter_new(void);

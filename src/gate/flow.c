@@ -446,7 +446,7 @@ bool flow_recheck(struct flow *f)
 
 static int original_target(int fd, struct address *ret, uint16_t *ret_port)
 {
-	struct sockaddr_storage sa;
+	struct sockaddr_storage sa = {0};
 	socklen_t len = sizeof(sa);
 
 	if (getsockname(fd, (struct sockaddr *)&sa, &len) < 0)
@@ -464,7 +464,7 @@ static int original_target(int fd, struct address *ret, uint16_t *ret_port)
 /* The gate's own sockets were connected to, not something behind them. */
 static bool is_own_socket(int fd, const struct address *target, uint16_t port)
 {
-	struct sockaddr_storage sa;
+	struct sockaddr_storage sa = {0};
 	socklen_t len = sizeof(sa);
 	struct address own;
 	uint16_t own_port;

@@ -48,7 +48,8 @@ bool vault_header_ok(const char *name, size_t len);
  * Puts values in for placeholders in one header value: wherever a placeholder of a secret in
  * `allowed` stands, and inside the base64 of "Basic ..." when the header is Authorization
  * (decoded, replaced, encoded anew). Appends the whole resulting value to out. A placeholder is the
- * prefix and its digits; nothing is asked of what stands in front and behind. In a header that vault_header_ok() refuses none is put in.
+ * prefix and its digits; nothing is asked of what stands in front and behind. In a header that
+ * vault_header_ok() refuses none is put in.
  */
 struct vault_swap {
 	uint64_t used;  /* values put in */

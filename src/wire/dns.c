@@ -212,9 +212,8 @@ size_t dns_put_answer(const struct dns_query *q, enum dns_rcode rcode, const uin
 	uint8_t name[WIRE_NAME_MAX];
 	ssize_t name_len = 0;
 	bool question = q->wire_len > 0; /* else the query was malformed */
+	bool has_address = question && address;
 
-	if (!question)
-		address = NULL;
 	if (question && !address && target) {
 		name_len = encode_name(target, name);
 		/* A question about an address is short, so that each name fits into its answer. */
@@ -226,7 +225,7 @@ size_t dns_put_answer(const struct dns_query *q, enum dns_rcode rcode, const uin
 	put_u16(&w, q->id);
 	put_u16(&w, answer_flags(q, rcode));
 	put_u16(&w, question);
-	put_u16(&w, address || name_len > 0);
+	put_u16(&w, has_address || name_len > 0);
 	put_u16(&w, 0);
 	put_u16(&w, q->edns);
 	if (question) {
@@ -234,7 +233,7 @@ size_t dns_put_answer(const struct dns_query *q, enum dns_rcode rcode, const uin
 		put_u16(&w, q->type);
 		put_u16(&w, q->class);
 	}
-	if (address)
+	if (has_address)
 		put_record(&w, DNS_A, ttl, address, 4);
 	else if (name_len > 0)
 		put_record(&w, DNS_PTR, ttl, name, (size_t)name_len);
