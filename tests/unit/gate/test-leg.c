@@ -90,6 +90,8 @@ static void settle(void)
 
 	loop_timer_set(loop, &tick, 50 * CLOCK_MS, on_tick);
 	loop_run(loop);
+	/* A leg that closes ends it early. */
+	loop_timer_cancel(&tick);
 }
 
 static void start(SSL *ssl_a, SSL *ssl_b, const char *early)
