@@ -31,6 +31,8 @@
 #define SMALL_LEN 1000
 #define BLOCK_LEN ((size_t)64 * 1024)
 #define BACKLOG 256
+/* With its head, a frame of it fills a record of TLS. */
+#define FRAME_MAX (16384 - 9)
 
 struct answer {
 	const char *status;
@@ -203,7 +205,7 @@ static ssize_t read_answer(nghttp2_session *session, int32_t id, uint8_t *buf, s
 {
 	struct answer *a = source->ptr;
 	const char *piece;
-	size_t n = next_piece(a, room, &piece);
+	size_t n = next_piece(a, room < FRAME_MAX ? room : FRAME_MAX, &piece);
 
 	(void)session, (void)id, (void)data;
 	memcpy(buf, piece, n);
