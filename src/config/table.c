@@ -191,8 +191,9 @@ static const struct config_key keys[] = {
 	},
 	{
 		.info = {"egress-https-proxy", "URL", "",
-			"Proxy for all other connections of sandboxes, by CONNECT, in the same "
-			"form. If not set, the variable https_proxy, then HTTPS_PROXY is used."},
+			"Proxy for the TLS connections of sandboxes to names, by CONNECT, in the "
+			"same form. If not set, the variable https_proxy, then HTTPS_PROXY is "
+			"used."},
 		.type = KEY_STRING,
 		MEMBER(egress_https_proxy),
 		.check = config_check_proxy,
@@ -201,9 +202,9 @@ static const struct config_key keys[] = {
 	},
 	{
 		.info = {"egress-no-proxy", "LIST", "",
-			"Names, addresses and ranges that are reached without a proxy, separated "
-			"by commas; * for all. If not set, the variable no_proxy, then NO_PROXY "
-			"is used."},
+			"Names that are reached without a proxy, as literal addresses always are, "
+			"separated by commas; * for all. If not set, the variable no_proxy, then "
+			"NO_PROXY is used."},
 		.type = KEY_STRING,
 		MEMBER(egress_no_proxy),
 		.check = config_check_no_proxy,

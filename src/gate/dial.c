@@ -58,9 +58,23 @@ void dial_cancel(struct dial *d)
 		clear(d);
 }
 
+/* Whatever is wrong on the way to a proxy is not the fault of the host that was asked for. */
+static void blame_proxy(struct dial *d)
+{
+	char why[sizeof(d->detail)];
+
+	if (strcmp(d->reason, "proxy") == 0)
+		return;
+	memcpy(why, d->detail, sizeof(why));
+	snprintf(d->detail, sizeof(d->detail), "the upstream proxy cannot be reached: %.200s", why);
+	d->reason = "proxy";
+}
+
 /* Only from the loop. */
 static void finish(struct dial *d, int fd)
 {
+	if (fd < 0 && d->p.proxy != NULL)
+		blame_proxy(d);
 	d->fn(d, fd, &d->peer, fd < 0 ? d->reason : NULL, fd < 0 ? d->detail : NULL, d->data);
 	clear(d);
 }
@@ -272,8 +286,9 @@ static void on_resolved(
 
 	if (count == 0) {
 		fail(d, err == -ENOENT ? "no-such-name" : "resolver",
-			err == -ENOENT ? "the name does not exist"
-				       : "the host's resolver has no answer");
+			err == -ENOENT  ? "the name does not exist"
+			: err == -EBUSY ? "too many names are looked up at once"
+					: "the host's resolver has no answer");
 		return;
 	}
 	memcpy(d->addresses, addresses, count * sizeof(*addresses));

@@ -43,6 +43,16 @@ static size_t answer_reverse(struct gate *g, const struct dns_query *q, uint8_t 
 	return dns_put_answer(q, name != NULL ? DNS_NOERROR : DNS_NXDOMAIN, NULL, name, TTL, ret);
 }
 
+/* "_http._tcp.example.com" asks about services of example.com. */
+static const char *without_service(const char *name)
+{
+	const char *dot;
+
+	while (*name == '_' && (dot = strchr(name, '.')) != NULL)
+		name = dot + 1;
+	return name;
+}
+
 static size_t answer_name(struct gate *g, const struct dns_query *q, uint8_t *ret)
 {
 	char name[HOST_NAME_SIZE];
@@ -58,7 +68,8 @@ static size_t answer_name(struct gate *g, const struct dns_query *q, uint8_t *re
 		names_address(g->names, name, known, address);
 		return dns_put_answer(q, DNS_NOERROR, address, NULL, TTL, ret);
 	}
-	if (!known && q->type != DNS_AAAA && q->type != DNS_HTTPS && q->type != DNS_SVCB) {
+	if (!known && !rules_know_name(&g->rules, without_service(name)) && q->type != DNS_AAAA &&
+		q->type != DNS_HTTPS && q->type != DNS_SVCB) {
 		report(g, q, name);
 		return dns_put_answer(q, DNS_REFUSED, NULL, NULL, TTL, ret);
 	}

@@ -17,6 +17,7 @@ static const struct {
 	[EXCHANGE_METHOD] = {"EGRESS_DENIED", "method-not-allowed", 403},
 	[EXCHANGE_ENCODING] = {"EGRESS_FAILED", "answer-encoding", 502},
 	[EXCHANGE_BAD_ANSWER] = {"EGRESS_FAILED", "bad-answer", 502},
+	[EXCHANGE_PROXY] = {"EGRESS_FAILED", "proxy", 502},
 	[EXCHANGE_SECRET] = {"EGRESS_DENIED", "secret-not-a-header", 403},
 };
 

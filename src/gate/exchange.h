@@ -19,6 +19,7 @@ enum exchange_refusal {
 	EXCHANGE_METHOD,        /* CONNECT; TRACE to a host with secrets */
 	EXCHANGE_ENCODING,      /* the answer is encoded in a way that cannot be scrubbed */
 	EXCHANGE_BAD_ANSWER,    /* the upstream's answer is malformed or too large */
+	EXCHANGE_PROXY,         /* the upstream proxy wants to know who asks */
 	EXCHANGE_SECRET,        /* a secret's value cannot stand in a header */
 	EXCHANGE_REFUSAL_COUNT
 };

@@ -13,6 +13,7 @@
 #include "base/mem.h"
 #include "gate/flow_priv.h"
 #include "policy/refused.h"
+#include "policy/resolvers.h"
 
 /* SO_ORIGINAL_DST and IP6T_SO_ORIGINAL_DST; the headers that name them clash with the C library. */
 #define ORIGINAL_TARGET 80
@@ -21,11 +22,15 @@
 #define DENIED_WAIT_NS (90 * CLOCK_MS)
 /* Without a byte for this long the host is left to speak first, when it had to wait for that. */
 #define SILENT_NS (300 * CLOCK_MS)
+/* On the ports of the web it is the program that speaks first, however long it takes. */
+#define WEB_SILENT_NS (60 * CLOCK_SEC)
 /* A request line, or a ClientHello, that stops in the middle. */
 #define PARTIAL_NS (1000 * CLOCK_MS)
 #define HELLO_NS (10 * CLOCK_SEC)
 #define DNS_PORT 53
 #define HTTP_PORT 80
+#define SMTP_PORT 25
+#define HTTPS_PORT 443
 
 static void on_client(struct loop_io *io, uint32_t events);
 static void on_patience(struct loop_timer *timer);
@@ -260,6 +265,11 @@ static void look(struct flow *f, bool waited)
 			on_patience);
 }
 
+static bool is_web(const struct flow *f)
+{
+	return f->port == HTTP_PORT || f->port == HTTPS_PORT;
+}
+
 static void on_patience(struct loop_timer *timer)
 {
 	struct flow *f = container_of(timer, struct flow, timer);
@@ -277,11 +287,16 @@ static void on_patience(struct loop_timer *timer)
 		look(f, true);
 		return;
 	}
-	/* Silent: the host speaks first, so there is no proxy for it. */
-	if (f->dial == NULL && f->upstream < 0) {
-		f->proxy = NULL;
-		dial(f);
+	if (f->dial != NULL || f->upstream >= 0)
+		return;
+	if (is_web(f)) {
+		f->reason = "timeout";
+		flow_end(f);
+		return;
 	}
+	/* Silent: the host speaks first, so there is no proxy for it. */
+	f->proxy = NULL;
+	dial(f);
 }
 
 /* 1: bytes or the end; 0: nothing; or a negative errno. */
@@ -407,11 +422,10 @@ static const struct rule *match(const struct flow *f)
 			: rules_match_address(&f->gate->rules, &f->target, f->port);
 }
 
-/* Why not, as reason and detail; NULL: allowed. */
-static const char *judge(struct flow *f)
+/* What is closed although a rule may allow it, as reason and detail; NULL: nothing of that kind. */
+static const char *judge_closed(struct flow *f, const struct rule *rule)
 {
 	const struct gate *g = f->gate;
-	const struct rule *rule = match(f);
 	const char *closed =
 		f->named ? NULL : refused_address(&f->target, g->opened, g->opened_count);
 
@@ -420,6 +434,28 @@ static const char *judge(struct flow *f)
 			f->host, closed);
 		return "refused-range";
 	}
+	if (f->port == SMTP_PORT) {
+		snprintf(f->detail, sizeof(f->detail),
+			"port 25 is closed to every sandbox; submit mail on port 465 or 587");
+		return "refused-port";
+	}
+	if (rule != NULL && rule->kind == RULE_ALL && resolvers_port(f->port) &&
+		(f->named ? resolvers_has_name(f->host) : resolvers_has_address(&f->target))) {
+		snprintf(f->detail, sizeof(f->detail),
+			"%.60s is a public resolver: only a rule that names it allows it", f->host);
+		return "resolver-closed";
+	}
+	return NULL;
+}
+
+/* Why not, as reason and detail; NULL: allowed. */
+static const char *judge(struct flow *f)
+{
+	const struct rule *rule = match(f);
+	const char *closed = judge_closed(f, rule);
+
+	if (closed != NULL)
+		return closed;
 	if (rule == NULL) {
 		snprintf(f->detail, sizeof(f->detail),
 			"no rule of this sandbox allows %.100s port %u; to allow it, add "
@@ -510,7 +546,8 @@ static void start(struct flow *f)
 	if (f->state == FLOW_DENIED)
 		loop_timer_set(g->loop, &f->timer, DENIED_WAIT_NS, on_patience);
 	else if (f->named && proxied)
-		loop_timer_set(g->loop, &f->timer, SILENT_NS, on_patience);
+		loop_timer_set(
+			g->loop, &f->timer, is_web(f) ? WEB_SILENT_NS : SILENT_NS, on_patience);
 	else
 		dial(f);
 }

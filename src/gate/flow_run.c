@@ -16,6 +16,7 @@
 #include "gate/flow_priv.h"
 #include "gate/http1_flow.h"
 #include "gate/http2_flow.h"
+#include "wire/tls_flight.h"
 
 #define HANDSHAKE_NS (15 * CLOCK_SEC)
 
@@ -83,13 +84,41 @@ static void on_relay_stray(struct relay *r, uint64_t secrets, void *data)
 	report_stray(data, secrets, "plain text");
 }
 
+/* A host that shows its certificate has to be the one that was asked for: else one that serves
+ * several could be another. (From TLS 1.3 on it is not to be seen.) */
+static int on_relay_inspect(struct relay *r, const uint8_t *data, size_t len, void *owner)
+{
+	struct flow *f = owner;
+	uint8_t *der = NULL;
+	size_t der_len = 0;
+	int n = tls_flight_certificate(data, len, &der, &der_len);
+	const uint8_t *p = der;
+
+	(void)r;
+	if (n != 1)
+		return n;
+	X509 *cert = d2i_X509(NULL, &p, (long)der_len);
+	bool ok = cert != NULL && X509_check_host(cert, f->host, 0,
+					  X509_CHECK_FLAG_NO_PARTIAL_WILDCARDS, NULL) == 1;
+	X509_free(cert);
+	free(der);
+	ERR_clear_error();
+	if (ok)
+		return 0;
+	f->reason = "certificate-mismatch";
+	f->denied = true;
+	snprintf(f->detail, sizeof(f->detail), "the host's certificate is not for %.100s", f->host);
+	flow_report_denied(f, NULL, f->reason, f->detail);
+	return -EACCES;
+}
+
 static void on_relay_done(struct relay *r, int err, void *data)
 {
 	struct flow *f = data;
 
 	f->bytes_up = relay_bytes_up(r);
 	f->bytes_down = relay_bytes_down(r);
-	if (err < 0)
+	if (err < 0 && f->reason == NULL)
 		f->reason = err == -ETIMEDOUT ? "timeout" : "reset";
 	flow_end(f);
 }
@@ -99,13 +128,21 @@ static const struct relay_ops relay_ops = {
 	.on_done = on_relay_done,
 };
 
+static const struct relay_ops named_tls_ops = {
+	.inspect = on_relay_inspect,
+	.on_stray = on_relay_stray,
+	.on_done = on_relay_done,
+};
+
 static void run_relay(struct flow *f)
 {
-	const struct vault *vault = f->traffic == TRAFFIC_TLS ? NULL : f->gate->vault;
+	bool tls = f->traffic == TRAFFIC_TLS;
+	const struct vault *vault = tls ? NULL : f->gate->vault;
 
 	f->state = FLOW_RUNNING;
 	f->relay = relay_new(f->gate->loop, take_fd(f->client), take_fd(f->upstream),
-		buf_data(&f->early), f->early.len, vault, &relay_ops, f);
+		buf_data(&f->early), f->early.len, vault,
+		tls && f->named ? &named_tls_ops : &relay_ops, f);
 	buf_done(&f->early);
 }
 
@@ -127,8 +164,8 @@ static void on_refused(struct exchange *x, enum exchange_refusal what, const cha
 {
 	struct flow *f = owner(x);
 
-	/* The host's fault: told with the end of the connection. */
-	if (what == EXCHANGE_BAD_ANSWER) {
+	/* The host's fault, or the proxy's: told with the end of the connection. */
+	if (what == EXCHANGE_BAD_ANSWER || what == EXCHANGE_PROXY) {
 		f->reason = exchange_refusal_code(what);
 		snprintf(f->detail, sizeof(f->detail), "%s", detail);
 		return;
@@ -172,10 +209,11 @@ static const struct exchange_ops exchange_ops = {
 	.on_done = on_exchange_done,
 };
 
-/* Both legs are open. */
+/* Both legs are open. What the host was told over TLS it may say without it, on any port. */
 static void run_exchange(struct flow *f, bool tls, bool http2)
 {
 	struct gate *g = f->gate;
+	uint64_t told = f->named ? vault_for_name(g->vault, f->host) : 0;
 	struct exchange_params params = {
 		.loop = g->loop,
 		.host = f->host,
@@ -183,7 +221,7 @@ static void run_exchange(struct flow *f, bool tls, bool http2)
 		.tls = tls,
 		.vault = g->vault,
 		.secrets = f->secrets,
-		.scrub = gate_scrub_set(g, f->secrets),
+		.scrub = gate_scrub_set(g, told),
 		.absolute_form = !tls && f->proxy != NULL,
 		.proxy_authorization = !tls && f->proxy != NULL ? f->proxy->authorization : NULL,
 		.ops = &exchange_ops,

@@ -211,7 +211,10 @@ static bool read_head(struct http1_flow *f)
 		return true;
 	}
 	f->answer_seen = 0;
-	if (a.status >= 200)
+	/* The host's own password for the proxy is wrong: nothing a program inside could mend. */
+	if (a.status == 407 && f->x.params.absolute_form)
+		http1_flow_fail(f, EXCHANGE_PROXY, "the upstream proxy refused the request");
+	else if (a.status >= 200)
 		take_final(f, &a);
 	else if (a.status == 101)
 		take_upgrade(f, &a);

@@ -52,6 +52,11 @@ static bool check(const struct http1_flow *f, const struct http1_request *req, s
 		refuse(ret, EXCHANGE_METHOD, "TRACE is not passed on to a host of secrets");
 		return false;
 	}
+	/* It would send back its own password. */
+	if (http1_view_eq(&req->method, "TRACE") && p->absolute_form) {
+		refuse(ret, EXCHANGE_METHOD, "TRACE is not passed on to an upstream proxy");
+		return false;
+	}
 	if (req->scheme.len > 0 && !http1_view_caseeq(&req->scheme, p->tls ? "https" : "http")) {
 		refuse(ret, EXCHANGE_HOST_MISMATCH, "the target's scheme is not the connection's");
 		return false;

@@ -38,6 +38,7 @@ struct relay {
 	void *data;
 	struct loop_defer defer;
 	struct loop_timer idle;
+	bool inspecting; /* the host's first bytes are held */
 	bool ended;
 	int err;
 };
@@ -114,15 +115,44 @@ static int drain(struct relay *r, enum side from)
 	return 1;
 }
 
+/* Whether what the host has sent may go on: 1, 0 not yet, or a negative errno. */
+static int inspect(struct relay *r)
+{
+	const struct half *h = &r->halves[UPSTREAM];
+	int n = 0;
+
+	if (!r->inspecting)
+		return 1;
+	if (h->data.len == 0 && !h->eof)
+		return 0;
+	if (!h->eof && h->data.len < CHUNK)
+		n = r->ops->inspect(r, buf_data(&h->data), h->data.len, r->data);
+	if (n == -EAGAIN)
+		return 0;
+	r->inspecting = false;
+	return n < 0 ? n : 1;
+}
+
+/* Sends what may be sent. 1: nothing is left; 0: not now; or a negative errno. */
+static int pass(struct relay *r, enum side from)
+{
+	int n = from == UPSTREAM ? inspect(r) : 1;
+
+	return n == 1 ? drain(r, from) : n;
+}
+
 static int pump(struct relay *r, enum side from)
 {
 	struct half *h = &r->halves[from];
-	int n = drain(r, from);
+	int n = from == UPSTREAM && r->inspecting ? 1 : drain(r, from);
 
 	for (int i = 0; i < TURN_CHUNKS && n == 1 && !h->eof; i++) {
 		n = fill(r, from);
-		if (n == 1)
-			n = drain(r, from);
+		if (n != 1)
+			break;
+		n = pass(r, from);
+		if (n == 0 && from == UPSTREAM && r->inspecting)
+			n = 1; /* what is held does not keep more from coming */
 	}
 	if (h->data.len == 0)
 		buf_done(&h->data); /* an idle connection keeps no memory */
@@ -137,9 +167,9 @@ static uint32_t wanted(const struct relay *r, enum side s)
 	const struct half *in = &r->halves[s == CLIENT ? UPSTREAM : CLIENT];
 	uint32_t events = 0;
 
-	if (!out->eof && out->data.len == 0)
+	if (!out->eof && (out->data.len == 0 || (s == UPSTREAM && r->inspecting)))
 		events |= EPOLLIN;
-	if (in->data.len > 0)
+	if (in->data.len > 0 && !(s == CLIENT && r->inspecting))
 		events |= EPOLLOUT;
 	return events;
 }
@@ -221,8 +251,9 @@ struct relay *relay_new(struct loop *loop, int client, int upstream, const void 
 	r->vault = vault != NULL && vault_count(vault) > 0 ? vault : NULL;
 	r->ops = ops;
 	r->data = data;
+	r->inspecting = ops->inspect != NULL;
 	buf_init(&r->halves[CLIENT].data, CHUNK + early_len);
-	buf_init(&r->halves[UPSTREAM].data, CHUNK);
+	buf_init(&r->halves[UPSTREAM].data, 2 * CHUNK);
 	if (early_len > 0) {
 		(void)buf_append(&r->halves[CLIENT].data, early, early_len);
 		r->halves[CLIENT].bytes = early_len;

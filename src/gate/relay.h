@@ -10,6 +10,10 @@
 struct relay;
 
 struct relay_ops {
+	/* What the host has sent so far, before any of it goes on: 0 it may, and nothing more is
+	 * asked; -EAGAIN wait for more; another negative errno ends the relay with it. May be
+	 * NULL. */
+	int (*inspect)(struct relay *r, const uint8_t *data, size_t len, void *owner);
 	/* Placeholders went out as they are: TLS is not looked into, so this is plain text. */
 	void (*on_stray)(struct relay *r, uint64_t secrets, void *data);
 	/* Both directions are over (err 0) or the connection broke. Once, from the loop; the owner

@@ -19,6 +19,10 @@
 #define ANSWER_NS (15 * CLOCK_SEC)
 #define AGAIN_NS (5 * CLOCK_MS)
 #define LOOKUPS_MAX 512
+/* Names that were not looked up lately: a program that connects to made-up names could tell their
+ * name server something with each. */
+#define FRESH_BURST 200
+#define FRESH_PER_SECOND 20
 
 struct lookup {
 	struct table_entry by_name;
@@ -44,6 +48,8 @@ struct resolve {
 	struct table lookups;
 	struct list by_age;
 	size_t count;
+	unsigned tokens;   /* for names not looked up lately */
+	uint64_t refilled; /* monotonic ns */
 };
 
 static void send_request(struct lookup *l);
@@ -58,6 +64,8 @@ struct resolve *resolve_new(struct loop *loop, int sock)
 	r->sock = sock;
 	table_init(&r->lookups);
 	list_init(&r->by_age);
+	r->tokens = FRESH_BURST;
+	r->refilled = loop_now(loop);
 	return r;
 }
 
@@ -246,6 +254,22 @@ static struct lookup *new_lookup(struct resolve *r, const char *name)
 	return l;
 }
 
+static bool take_token(struct resolve *r)
+{
+	uint64_t now = loop_now(r->loop);
+	uint64_t fresh = (now - r->refilled) / (CLOCK_SEC / FRESH_PER_SECOND);
+
+	if (fresh > 0) {
+		r->tokens =
+			fresh > FRESH_BURST - r->tokens ? FRESH_BURST : r->tokens + (unsigned)fresh;
+		r->refilled = now;
+	}
+	if (r->tokens == 0)
+		return false;
+	r->tokens--;
+	return true;
+}
+
 void resolve_ask(struct resolve *r, const char *name, struct resolve_query *q, resolve_fn fn)
 {
 	struct table_entry *e = table_find_str(&r->lookups, name);
@@ -261,8 +285,10 @@ void resolve_ask(struct resolve *r, const char *name, struct resolve_query *q, r
 	list_push_back(&l->waiters, &q->node);
 	if (l->done)
 		loop_defer(r->loop, &l->defer, on_tell);
-	else if (fresh)
+	else if (fresh && take_token(r))
 		send_request(l);
+	else if (fresh)
+		finish(l, -EBUSY);
 }
 
 void resolve_cancel(struct resolve_query *q)

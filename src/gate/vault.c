@@ -140,6 +140,17 @@ uint64_t vault_for_host(const struct vault *v, const char *name, uint16_t port)
 	return secrets;
 }
 
+uint64_t vault_for_name(const struct vault *v, const char *name)
+{
+	uint64_t secrets = 0;
+
+	for (size_t i = 0; i < v->count; i++) {
+		if (rules_know_name(&v->secrets[i].hosts, name))
+			secrets |= UINT64_C(1) << i;
+	}
+	return secrets;
+}
+
 /* --- headers ---------------------------------------------------------------------------------- */
 
 /* A final '*' stands for anything. */

@@ -39,6 +39,8 @@ const uint8_t *vault_value(const struct vault *v, unsigned index, size_t *ret_le
 
 /* The secrets for a host by name and port. A literal address never has any. */
 uint64_t vault_for_host(const struct vault *v, const char *name, uint16_t port);
+/* Those of the name on any port: what a host may have been told. */
+uint64_t vault_for_name(const struct vault *v, const char *name);
 
 /* Whether a request header may carry a secret: not those that servers echo, that frame the message
  * or that name the host (table in vault.c). name in any case. */

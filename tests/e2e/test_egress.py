@@ -22,6 +22,8 @@ def world():
         one.http("api.test", 8080)
         one.http("other.test")
         one.http("other.test", 443, names=["other.test"])
+        one.http("other.test", 8443, names=["third.test"], newest="TLSv1_2")
+        one.http("other.test", 8444, names=["other.test"], newest="TLSv1_2")
         one.literals()
         one.http("literal4")
         one.http("literal4", 8080)
@@ -207,7 +209,7 @@ def test_unreachable_hosts_are_told_apart(some, gated):
     result = curl(some, "-w", "%{http_code}", "http://closed.test/")
     assert b'"EGRESS_FAILED"' in result.out and result.out.endswith(b"502")
     assert event(gated, some, "flow", host="closed.test")["reason"] == "refused"
-    result = curl(some, "-w", "%{http_code}", "http://nowhere.api.test/")
+    result = curl(some, "-w", "%{http_code}", "http://nowhere.api.test/")  # the only question that leaves this machine
     assert b'"no-such-name"' in result.out and result.out.endswith(b"502")
 
 
@@ -274,6 +276,73 @@ def test_sni_must_be_the_name(some, gated):
     out = some.sh("echo | openssl s_client -connect api.test:443 -servername other.test 2>&1 | head -20", check=False)
     assert "alert" in out.out.decode().lower() or out.code != 0, out
     assert event(gated, some, "denied", host="api.test", reason="sni-mismatch")
+
+
+def test_certificate_of_unopened_tls_must_be_for_the_name(gated):
+    """Where it can be seen: up to TLS 1.2. The program does not care (-k), the gate does."""
+    with make(gated, ["other.test"]) as rpc:
+        assert b"hello" in curl(rpc, "-k", "https://other.test:8444/").out
+        assert curl(rpc, "-k", "https://other.test:8443/", check=False).code != 0
+        assert event(gated, rpc, "denied", host="other.test", port=8443)["reason"] == "certificate-mismatch"
+    gated.discard(rpc.sandbox_id)
+
+
+ECH_HELLO = """python3 - <<'E'
+import socket, ssl, struct
+c = ssl.create_default_context(); out = ssl.MemoryBIO()
+o = c.wrap_bio(ssl.MemoryBIO(), out, server_hostname='api.test')
+try: o.do_handshake()
+except ssl.SSLWantReadError: pass
+record = out.read(); hello = record[9:]
+at = 34; at += 1 + hello[at]; at += 2 + struct.unpack('>H', hello[at:at + 2])[0]; at += 1 + hello[at]
+body = b'\\0' + struct.pack('>HHB', 1, 1, 7) + struct.pack('>H', 32) + b'k' * 32 + struct.pack('>H', 64) + b'p' * 64
+exts = hello[at + 2:] + struct.pack('>HH', 0xfe0d, len(body)) + body
+hello = hello[:at] + struct.pack('>H', len(exts)) + exts
+message = b'\\1' + struct.pack('>I', len(hello))[1:] + hello
+s = socket.create_connection(('api.test', 443)); s.sendall(b'\\x16\\3\\1' + struct.pack('>H', len(message)) + message)
+print(s.recv(7).hex())
+E""".replace("\\\\", "\\")
+
+
+def test_encrypted_client_hello_is_refused(some, gated):
+    assert some.sh(ECH_HELLO) == "15030300020231\n"  # alert, fatal, access_denied
+    assert event(gated, some, "denied", host="api.test", reason="ech")
+
+
+def test_port_25_is_closed(gated):
+    with make(gated, ["*", "bare.test:25"]) as rpc:
+        for host in ("bare.test", "192.0.2.25"):
+            assert rpc.run("curl", ["-sS", "--max-time", "5", f"smtp://{host}"]).code != 0
+            assert event(gated, rpc, "denied", host=host, port=25)["reason"] == "refused-port"
+    gated.discard(rpc.sandbox_id)
+
+
+def test_public_resolvers_are_closed_where_everything_is_allowed(gated):
+    with make(gated, ["*"]) as rpc:
+        for url, host in [("https://dns.google/", "dns.google"), ("https://1.1.1.1/", "1.1.1.1"), ("https://cloudflare-dns.com:853/", "cloudflare-dns.com")]:
+            assert curl(rpc, url, check=False).code == 35
+            assert event(gated, rpc, "denied", host=host)["reason"] == "resolver-closed"
+    gated.discard(rpc.sandbox_id)
+    with make(gated, ["dns.google"]) as rpc:
+        curl(rpc, "--max-time", "3", "https://dns.google/", check=False)
+        assert not events(gated, rpc, type="denied")
+    gated.discard(rpc.sandbox_id)
+
+
+def test_many_made_up_names_are_slowed_down(gated):
+    with make(gated, ["*.many.test"]) as rpc:
+        out = rpc.sh(r"""python3 - <<'E'
+import concurrent.futures, socket
+def ask(i):
+    with socket.create_connection((f'm{i}.many.test', 80)) as s:
+        s.sendall(b'GET / HTTP/1.1\r\nHost: x\r\n\r\n')
+        return s.recv(2000).split(b'"code":"')[1].split(b'"')[0].decode()
+with concurrent.futures.ThreadPoolExecutor(40) as pool:
+    got = list(pool.map(ask, range(800)))
+print(got.count('refused') >= 190, got.count('resolver') > 0)
+E""", timeout=60)
+        assert out == "True True\n"
+    gated.discard(rpc.sandbox_id)
 
 
 def test_host_must_be_the_name_in_each_request(some, gated, world):

@@ -39,6 +39,9 @@ NAMES = {
 }
 
 
+MANY = 800  # names m0.many.test, m1.many.test, ... that lead to nobody
+
+
 def _openssl(*args, cwd):
     subprocess.run(["openssl", *args], cwd=cwd, check=True, capture_output=True, stdin=subprocess.DEVNULL)
 
@@ -88,7 +91,7 @@ def forms(value):
     }
 
 
-class _Handler(http.server.BaseHTTPRequestHandler):
+class Handler(http.server.BaseHTTPRequestHandler):
     protocol_version = "HTTP/1.1"
 
     def log_message(self, *_):
@@ -256,7 +259,9 @@ class World:
         self.literal4, self.literal6 = f"198.51.100.{host}", f"2001:db8:77::{host:x}"
         self.names |= {"literal4": self.literal4, "literal6": self.literal6}
         self.hosts = self.folder / "hosts"
-        self.hosts.write_text("127.0.0.1 localhost\n" + "".join(f"{a} {n}\n" for n, a in self.names.items() if "." in n))
+        many = {f"m{i}.many.test": f"{base}.9" for i in range(MANY)}
+        self.hosts.write_text("127.0.0.1 localhost\n" + "".join(
+            f"{a} {n}\n" for n, a in {**self.names, **many}.items() if "." in n))
         self.seen = []
         self.connections = []
         self.ws_keys = []
@@ -264,14 +269,15 @@ class World:
 
     # --- servers ---------------------------------------------------------------------------
 
-    def http(self, name, port=80, names=None, alpn=("http/1.1",), cert=None):
+    def http(self, name, port=80, names=None, alpn=("http/1.1",), cert=None, newest="TLSv1_3", handler=Handler):
         """A web server for name; with TLS when names or cert is given."""
-        server = (_HttpServer6 if ":" in self.names[name] else _HttpServer)((self.names[name], port), _Handler)
+        server = (_HttpServer6 if ":" in self.names[name] else _HttpServer)((self.names[name], port), handler)
         server.world, server.label = self, f"{name}:{port}"
         if names or cert:
             context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
             context.load_cert_chain(cert or self.authority.issue(*names))
             context.set_alpn_protocols(list(alpn))
+            context.maximum_version = ssl.TLSVersion[newest]
             plain = server.get_request
 
             def get_request():

@@ -799,8 +799,27 @@ static void test_proxy(void **state)
 					    "Host: a.example:8080\r\n"
 					    "Proxy-Authorization: Basic eDp5\r\n\r\n");
 	say(&f.host, OK_5);
+	assert_string_equal(heard(&f.program), OK_5);
 	say(&f.program, "OPTIONS * HTTP/1.1\r\nHost: a.example:8080\r\n\r\n");
 	assert_memory_equal(heard(&f.host), "OPTIONS http://a.example:8080 HTTP/1.1\r\n", 40);
+	say(&f.host,
+		"HTTP/1.1 407 Who?\r\nProxy-Authenticate: Basic\r\nContent-Length: 5\r\n\r\ninner");
+	assert_int_equal(f.refused, EXCHANGE_PROXY);
+	assert_memory_equal(heard(&f.program), "HTTP/1.1 502 ", 13);
+	assert_true(f.host.ended);
+}
+
+static void test_trace_through_proxy(void **state)
+{
+	f.params = (struct exchange_params){.loop = f.loop,
+		.host = "a.example",
+		.port = 80,
+		.absolute_form = true,
+		.ops = &exchange_ops};
+	begin();
+	say(&f.program, "TRACE / HTTP/1.1\r\n" HOST_LINE "Max-Forwards: 0\r\n\r\n");
+	assert_int_equal(f.refused, EXCHANGE_METHOD);
+	assert_string_equal(heard(&f.host), "");
 }
 
 static void test_free_at_any_time(void **state)
@@ -856,6 +875,7 @@ int main(void)
 		TEST(end_without_close_notify),
 		TEST(reset),
 		TEST(proxy),
+		TEST(trace_through_proxy),
 		TEST(free_at_any_time),
 		TEST(program_gone),
 	};

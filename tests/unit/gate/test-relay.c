@@ -28,6 +28,19 @@ static void on_done(struct relay *r, int err, void *data)
 	loop_stop(loop, 0);
 }
 
+static size_t inspected;
+
+/* Wants ten bytes, and none of them an 'x'. */
+static int inspect(struct relay *r, const uint8_t *data, size_t len, void *owner)
+{
+	inspected = len;
+	if (memchr(data, 'x', len) != NULL)
+		return -EACCES;
+	return len < 10 ? -EAGAIN : 0;
+}
+
+static const struct relay_ops inspecting = {
+	.inspect = inspect, .on_stray = on_stray, .on_done = on_done};
 static const struct relay_ops ops = {.on_stray = on_stray, .on_done = on_done};
 
 static void on_tick(struct loop_timer *timer)
@@ -44,7 +57,7 @@ static void settle(void)
 	loop_timer_cancel(&tick);
 }
 
-static void start(const char *early, const struct vault *vault)
+static void start_with(const char *early, const struct vault *vault, const struct relay_ops *with)
 {
 	int c[2], u[2];
 
@@ -59,7 +72,12 @@ static void start(const char *early, const struct vault *vault)
 	fd_set_nonblock(u[0], true);
 	fd_set_nonblock(client, true);
 	fd_set_nonblock(upstream, true);
-	relay = relay_new(loop, c[0], u[0], early, strlen(early), vault, &ops, NULL);
+	relay = relay_new(loop, c[0], u[0], early, strlen(early), vault, with, NULL);
+}
+
+static void start(const char *early, const struct vault *vault)
+{
+	start_with(early, vault, &ops);
 }
 
 static void stop(void)
@@ -176,6 +194,49 @@ static void test_placeholders_are_noticed(void **state)
 	vault_free(vault);
 }
 
+static void test_inspected(void **state)
+{
+	char c;
+
+	start_with("hello", NULL, &inspecting);
+	expect(upstream, "hello");
+	assert_int_equal(send(upstream, "12345", 5, 0), 5);
+	settle();
+	assert_int_equal(inspected, 5);
+	assert_int_equal(recv(client, &c, 1, 0), -1);
+	assert_int_equal(send(upstream, "67890", 5, 0), 5);
+	expect(client, "1234567890");
+	inspected = 0;
+	assert_int_equal(send(upstream, "x", 1, 0), 1);
+	expect(client, "x");
+	assert_int_equal(inspected, 0);
+	stop();
+}
+
+static void test_inspected_and_refused(void **state)
+{
+	char c;
+
+	start_with("", NULL, &inspecting);
+	assert_int_equal(send(upstream, "123x", 4, 0), 4);
+	settle();
+	assert_int_equal(done_count, 1);
+	assert_int_equal(done_err, -EACCES);
+	relay_free(take_ptr(relay));
+	assert_true(recv(client, &c, 1, 0) <= 0);
+	stop();
+}
+
+/* The host ends before there was enough to see. */
+static void test_inspected_to_the_end(void **state)
+{
+	start_with("", NULL, &inspecting);
+	assert_int_equal(send(upstream, "123", 3, 0), 3);
+	shutdown(upstream, SHUT_WR);
+	expect(client, "123");
+	stop();
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -184,6 +245,9 @@ int main(void)
 		cmocka_unit_test(test_backpressure),
 		cmocka_unit_test(test_peer_is_gone),
 		cmocka_unit_test(test_placeholders_are_noticed),
+		cmocka_unit_test(test_inspected),
+		cmocka_unit_test(test_inspected_and_refused),
+		cmocka_unit_test(test_inspected_to_the_end),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

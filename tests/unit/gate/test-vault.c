@@ -120,6 +120,9 @@ static void test_hosts(void **state)
 	assert_int_equal(vault_for_host(v, "192.0.2.1", 443), 0);
 	assert_int_equal(vault_for_host(v, "0xc0000201", 443), 0);
 	assert_int_equal(vault_for_host(v, "2001:db8::1", 443), 0);
+	assert_int_equal(vault_for_name(v, "api.example"), 1 | 4);
+	assert_int_equal(vault_for_name(v, "x.b.example"), 2 | 4);
+	assert_int_equal(vault_for_name(v, "b.example"), 4);
 	assert_int_equal(vault_for_host(v, "[2001:db8::1]", 443), 0);
 	assert_int_equal(vault_for_host(v, "", 443), 0);
 	vault_free(v);

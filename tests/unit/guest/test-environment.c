@@ -132,6 +132,7 @@ static void test_defaults(void **state)
 	assert_string_equal(environment_get(env, "LOGNAME"), "app");
 	assert_string_equal(environment_get(env, "SHELL"), "/bin/bash");
 	assert_string_equal(environment_get(env, "LANG"), "C.UTF-8");
+	assert_string_equal(environment_get(env, "DENO_NO_UPDATE_CHECK"), "1");
 	assert_string_equal(environment_get(env, "PATH"),
 		"/home/app/.local/bin:/home/app/.deno/bin:/usr/local/sbin:/usr/local/bin:"
 		"/usr/sbin:/usr/bin:/sbin:/bin");
