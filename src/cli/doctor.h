@@ -25,6 +25,7 @@ typedef enum doctor_verdict (*doctor_fn)(const struct config *config, struct doc
 enum doctor_verdict doctor_root(const struct config *config, struct doctor_finding *f);
 enum doctor_verdict doctor_kernel(const struct config *config, struct doctor_finding *f);
 enum doctor_verdict doctor_namespaces(const struct config *config, struct doctor_finding *f);
+enum doctor_verdict doctor_packet_rules(const struct config *config, struct doctor_finding *f);
 enum doctor_verdict doctor_file_systems(const struct config *config, struct doctor_finding *f);
 enum doctor_verdict doctor_loop_devices(const struct config *config, struct doctor_finding *f);
 enum doctor_verdict doctor_cgroups(const struct config *config, struct doctor_finding *f);
@@ -34,6 +35,7 @@ enum doctor_verdict doctor_seccomp(const struct config *config, struct doctor_fi
 enum doctor_verdict doctor_programs(const struct config *config, struct doctor_finding *f);
 enum doctor_verdict doctor_account(const struct config *config, struct doctor_finding *f);
 enum doctor_verdict doctor_image(const struct config *config, struct doctor_finding *f);
+enum doctor_verdict doctor_certificates(const struct config *config, struct doctor_finding *f);
 enum doctor_verdict doctor_state(const struct config *config, struct doctor_finding *f);
 enum doctor_verdict doctor_space(const struct config *config, struct doctor_finding *f);
 enum doctor_verdict doctor_listen(const struct config *config, struct doctor_finding *f);

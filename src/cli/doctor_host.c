@@ -19,7 +19,8 @@
 
 enum doctor_verdict doctor_programs(const struct config *config, struct doctor_finding *f)
 {
-	static const char *const names[] = {"warrend", "warren-keeper", "warren-agent"};
+	static const char *const names[] = {
+		"warrend", "warren-keeper", "warren-gate", "warren-resolver", "warren-agent"};
 	struct error err;
 
 	(void)config;
@@ -30,7 +31,7 @@ enum doctor_verdict doctor_programs(const struct config *config, struct doctor_f
 			return doctor_bad(
 				f, DOCTOR_FAIL, "run make, or make install", "%s", err.message);
 	}
-	return doctor_ok(f, "warrend, warren-keeper, warren-agent");
+	return doctor_ok(f, "warrend, warren-keeper, warren-gate, warren-resolver, warren-agent");
 }
 
 enum doctor_verdict doctor_account(const struct config *config, struct doctor_finding *f)
@@ -75,6 +76,19 @@ static char *existing_part(const char *path)
 		*slash = '\0';
 	}
 	return part;
+}
+
+/* Without a bundle the gate trusts nobody, and HTTPS fails inside. */
+enum doctor_verdict doctor_certificates(const struct config *config, struct doctor_finding *f)
+{
+	if (config->extra_ca[0] != '\0' && access(config->extra_ca, R_OK) < 0)
+		return doctor_bad(f, DOCTOR_FAIL, "set the key extra-ca to a file that is there",
+			"%s: %s", config->extra_ca, strerror(errno));
+	if (access(config->host_ca, R_OK) < 0)
+		return doctor_bad(f, DOCTOR_WARN, "install ca-certificates, or set the key host-ca",
+			"%s: %s", config->host_ca, strerror(errno));
+	return doctor_ok(f, "%s%s%s", config->host_ca, config->extra_ca[0] != '\0' ? ", " : "",
+		config->extra_ca);
 }
 
 enum doctor_verdict doctor_state(const struct config *config, struct doctor_finding *f)

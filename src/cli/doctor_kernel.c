@@ -1,11 +1,15 @@
 /* Checks of what the kernel offers. Each asks for the thing itself where that leaves no trace. */
 #include <errno.h>
 #include <fcntl.h>
+#include <linux/netfilter/nf_tables.h>
+#include <linux/netfilter/nfnetlink.h>
+#include <linux/netlink.h>
 #include <linux/seccomp.h>
 #include <sched.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mount.h>
+#include <sys/socket.h>
 #include <sys/syscall.h>
 #include <sys/utsname.h>
 #include <sys/wait.h>
@@ -89,6 +93,46 @@ enum doctor_verdict doctor_namespaces(const struct config *config, struct doctor
 				"no %s namespace can be made: %s", kinds[i].name, strerror(-r));
 	}
 	return doctor_ok(f, "user, pid, mount, net, ipc, uts and cgroup");
+}
+
+/* Asks nf_tables for the number of its rules' generation, which loads it where it is a module. */
+static int ask_packet_rules(void)
+{
+	struct {
+		struct nlmsghdr header;
+		struct nfgenmsg family;
+	} ask = {
+		.header = {.nlmsg_len = sizeof(ask),
+			.nlmsg_type = NFNL_SUBSYS_NFTABLES << 8 | NFT_MSG_GETGEN,
+			.nlmsg_flags = NLM_F_REQUEST},
+	};
+	union {
+		struct nlmsghdr header;
+		char bytes[1024];
+	} answer;
+	auto_close int fd = socket(AF_NETLINK, SOCK_RAW | SOCK_CLOEXEC, NETLINK_NETFILTER);
+
+	if (fd < 0 || send(fd, &ask, sizeof(ask), 0) < 0)
+		return errno;
+	ssize_t n = recv(fd, &answer, sizeof(answer), 0);
+	if (n < (ssize_t)NLMSG_LENGTH(sizeof(struct nlmsgerr)) ||
+		answer.header.nlmsg_type != NLMSG_ERROR)
+		return n < 0 ? errno : 0;
+	return -((const struct nlmsgerr *)NLMSG_DATA(&answer.header))->error;
+}
+
+enum doctor_verdict doctor_packet_rules(const struct config *config, struct doctor_finding *f)
+{
+	int err = ask_packet_rules();
+
+	(void)config;
+	if (err != 0)
+		return doctor_bad(f, DOCTOR_FAIL,
+			err == EPERM
+				? "run this as root"
+				: "modprobe nf_tables nf_conntrack, or use a kernel that has them",
+			"no packet rules can be set: %s", strerror(err));
+	return doctor_ok(f, "nf_tables");
 }
 
 enum doctor_verdict doctor_file_systems(const struct config *config, struct doctor_finding *f)

@@ -80,16 +80,17 @@ int confine_mother(const char **ret_what)
 /* --- the filter ----------------------------------------------------------------------------- */
 
 #define CALL(name) SCMP_SYS(name)
+#define SOCK_TYPE_MASK 0xf /* without SOCK_CLOEXEC and SOCK_NONBLOCK */
 
 static const int allowed[] = {
 	/* the loop */
 	CALL(epoll_create1), CALL(epoll_ctl), CALL(epoll_wait), CALL(epoll_pwait), CALL(poll),
 	CALL(rt_sigprocmask), CALL(rt_sigreturn), CALL(sigaltstack), CALL(restart_syscall),
 	/* sockets; which ones may be made is below */
-	CALL(accept4), CALL(bind), CALL(listen), CALL(connect), CALL(getsockname),
-	CALL(getpeername), CALL(getsockopt), CALL(setsockopt), CALL(recvfrom), CALL(recvmsg),
-	CALL(sendto), CALL(sendmsg), CALL(shutdown), CALL(read), CALL(write), CALL(readv),
-	CALL(writev), CALL(close), CALL(fcntl),
+	CALL(accept4), CALL(connect), CALL(getsockname), CALL(getpeername), CALL(getsockopt),
+	CALL(setsockopt), CALL(recvfrom), CALL(recvmsg), CALL(sendto), CALL(sendmsg),
+	CALL(shutdown), CALL(read), CALL(write), CALL(readv), CALL(writev), CALL(close),
+	CALL(fcntl),
 	/* memory */
 	CALL(brk), CALL(munmap), CALL(mremap), CALL(madvise), CALL(mlock), CALL(mlock2),
 	CALL(munlock),
@@ -108,9 +109,11 @@ static int allow_uses(scmp_filter_ctx filter)
 	for (size_t i = 0; i < array_len(families) && r == 0; i++)
 		r = seccomp_rule_add(filter, SCMP_ACT_ALLOW, CALL(socket), 1,
 			SCMP_A0(SCMP_CMP_EQ, (scmp_datum_t)families[i], 0));
+	/* Of a kind that cannot be connected to anything else. */
 	if (r == 0)
-		r = seccomp_rule_add(filter, SCMP_ACT_ALLOW, CALL(socketpair), 1,
-			SCMP_A0(SCMP_CMP_EQ, AF_UNIX, 0));
+		r = seccomp_rule_add(filter, SCMP_ACT_ALLOW, CALL(socketpair), 2,
+			SCMP_A0(SCMP_CMP_EQ, AF_UNIX, 0),
+			SCMP_A1(SCMP_CMP_MASKED_EQ, SOCK_TYPE_MASK, SOCK_SEQPACKET));
 	for (size_t i = 0; i < array_len(mappers) && r == 0; i++)
 		r = seccomp_rule_add(filter, SCMP_ACT_ALLOW, mappers[i], 1,
 			SCMP_A2(SCMP_CMP_MASKED_EQ, PROT_EXEC, 0));
