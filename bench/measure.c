@@ -2,11 +2,13 @@
  * Measurements at a raw WebSocket client, one subcommand each; prints one line of JSON. bench/run
  * starts the server, runs these beside their peers and prints the tables.
  *
- *   measure ADDRESS PORT TOKEN create COUNT PAUSE_MS   create to connected, one after the other
+ *   measure ADDRESS PORT TOKEN create COUNT PAUSE_MS [CONFIG]
+ *                                                      create to connected, one after the other
  *   measure ADDRESS PORT TOKEN exec COUNT              round trip of `true`
  *   measure ADDRESS PORT TOKEN out MEGABYTES           one stream out of the sandbox
  *   measure ADDRESS PORT TOKEN in MEGABYTES            one stream into the sandbox
- *   measure ADDRESS PORT TOKEN rate CLIENTS SECONDS    creates per second
+ *   measure ADDRESS PORT TOKEN rate CLIENTS SECONDS [CONFIG]
+ *                                                      creates per second
  *   measure ADDRESS PORT TOKEN hold COUNT              keeps COUNT sandboxes until input ends
  *   measure - - - socket MEGABYTES                     peer: a raw unix socket
  */
@@ -47,7 +49,8 @@ static double since_ms(uint64_t start)
 	return (double)(clock_mono_ns() - start) / 1e6;
 }
 
-static void measure_create(const struct ws_server *server, size_t count, unsigned pause_ms)
+static void measure_create(
+	const struct ws_server *server, size_t count, unsigned pause_ms, const char *config)
 {
 	auto_free double *ms = mem_zalloc_array(count, sizeof(*ms));
 
@@ -55,7 +58,7 @@ static void measure_create(const struct ws_server *server, size_t count, unsigne
 		struct ws_client c;
 		uint64_t start = clock_mono_ns();
 
-		ws_client_open(&c, server, CREATE_PATH, NULL);
+		ws_client_open(&c, server, CREATE_PATH, config);
 		ms[i] = since_ms(start);
 		ws_client_close(&c);
 		usleep(pause_ms * 1000);
@@ -195,6 +198,7 @@ static void measure_in(const struct ws_server *server, size_t megabytes)
 struct worker {
 	pthread_t thread;
 	const struct ws_server *server;
+	const char *config;
 	uint64_t until;
 	size_t count;
 };
@@ -206,22 +210,26 @@ static void *create_until(void *data)
 	while (clock_mono_ns() < w->until) {
 		struct ws_client c;
 
-		ws_client_open(&c, w->server, CREATE_PATH, NULL);
+		ws_client_open(&c, w->server, CREATE_PATH, w->config);
 		ws_client_close(&c);
 		w->count++;
 	}
 	return NULL;
 }
 
-static void measure_rate(const struct ws_server *server, size_t clients, unsigned seconds)
+static void measure_rate(
+	const struct ws_server *server, size_t clients, unsigned seconds, const char *config)
 {
 	auto_free struct worker *workers = mem_zalloc_array(clients, sizeof(*workers));
 	uint64_t start = clock_mono_ns();
 	size_t total = 0;
 
 	for (size_t i = 0; i < clients; i++) {
-		workers[i] =
-			(struct worker){.server = server, .until = start + seconds * CLOCK_SEC};
+		workers[i] = (struct worker){
+			.server = server,
+			.config = config,
+			.until = start + seconds * CLOCK_SEC,
+		};
 		if (pthread_create(&workers[i].thread, NULL, create_until, &workers[i]) != 0)
 			errx(1, "cannot start a thread");
 	}
@@ -282,13 +290,14 @@ int main(int argc, char **argv)
 	const char *what = argc > 4 ? argv[4] : "";
 	size_t a = argc > 5 ? strtoul(argv[5], NULL, 10) : 0;
 	unsigned b = argc > 6 ? (unsigned)strtoul(argv[6], NULL, 10) : 0;
+	const char *config = argc > 7 ? argv[7] : NULL; /* JSON; NULL: the server's defaults */
 
 	if (a == 0)
 		errx(2, "usage: measure ADDRESS PORT TOKEN create|exec|out|in|rate|hold|socket N "
 			"[M]");
 	server = (struct ws_server){argv[1], (uint16_t)strtoul(argv[2], NULL, 10), argv[3]};
 	if (strcmp(what, "create") == 0)
-		measure_create(&server, a, b);
+		measure_create(&server, a, b, config);
 	else if (strcmp(what, "exec") == 0)
 		measure_exec(&server, a);
 	else if (strcmp(what, "out") == 0)
@@ -296,7 +305,7 @@ int main(int argc, char **argv)
 	else if (strcmp(what, "in") == 0)
 		measure_in(&server, a);
 	else if (strcmp(what, "rate") == 0)
-		measure_rate(&server, a, b);
+		measure_rate(&server, a, b, config);
 	else if (strcmp(what, "hold") == 0)
 		measure_hold(&server, a);
 	else if (strcmp(what, "socket") == 0)

@@ -57,7 +57,8 @@ static void free_flow(struct flow *f)
 {
 	release(f);
 	list_del(&f->node);
-	f->gate->flow_count--;
+	if (--f->gate->flow_count == 0)
+		gate_rest(f->gate);
 	free(f->rule);
 	free(f);
 }

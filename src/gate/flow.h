@@ -11,6 +11,7 @@
  */
 #pragma once
 
+#include <openssl/ssl.h>
 #include <stdbool.h>
 
 struct gate;
@@ -24,3 +25,5 @@ bool flow_recheck(struct flow *f);
 void flows_free(struct gate *g);
 /* The first flow of the gate, or the next one. */
 struct flow *flow_next(struct gate *g, const struct flow *f);
+/* Connections with this context are resumed where that is possible, see sessions.h. */
+void flow_keep_sessions(SSL_CTX *ctx);

@@ -26,6 +26,7 @@ struct flow {
 	struct gate *gate;
 	int64_t began_ms;
 	uint64_t began_ns;
+	uint64_t verified_ns; /* the session resumed with the host: see sessions.h */
 	enum flow_state state;
 	enum traffic traffic;
 

@@ -348,8 +348,38 @@ static int offer_protocols(const struct flow *f, SSL *ssl)
 	return r == 0 ? 0 : -ENOMEM;
 }
 
+static int on_session(SSL *ssl, SSL_SESSION *session)
+{
+	struct flow *f = SSL_get_app_data(ssl);
+	uint64_t verified = SSL_session_reused(ssl) ? f->verified_ns : f->began_ns;
+
+	/* A copy: the connection spoils its own when it ends without ceremony. */
+	session = SSL_SESSION_dup(session);
+	if (session != NULL)
+		sessions_keep(f->gate->sessions, f->host, f->port, session, verified);
+	return 0;
+}
+
+void flow_keep_sessions(SSL_CTX *ctx)
+{
+	SSL_CTX_set_session_cache_mode(ctx, SSL_SESS_CACHE_CLIENT | SSL_SESS_CACHE_NO_INTERNAL);
+	SSL_CTX_sess_set_new_cb(ctx, on_session);
+}
+
+/* Goes on with a session of an earlier connection. The host may not want to: then the certificate
+ * is looked at as ever. */
+static void resume_session(struct flow *f, SSL *ssl)
+{
+	SSL_SESSION *session =
+		sessions_find(f->gate->sessions, f->host, f->port, f->began_ns, &f->verified_ns);
+
+	SSL_set_app_data(ssl, f);
+	if (session != NULL && SSL_set_session(ssl, session) != 1)
+		ERR_clear_error();
+}
+
 /* A client side that insists on a certificate for the name. */
-static SSL *connect_side(const struct flow *f)
+static SSL *connect_side(struct flow *f)
 {
 	SSL *ssl = SSL_new(f->gate->setup.client_ctx);
 
@@ -358,6 +388,7 @@ static SSL *connect_side(const struct flow *f)
 		SSL_set_hostflags(ssl, X509_CHECK_FLAG_NO_PARTIAL_WILDCARDS);
 		SSL_set_verify(ssl, SSL_VERIFY_PEER, NULL);
 		SSL_set_connect_state(ssl);
+		resume_session(f, ssl);
 		return ssl;
 	}
 	ERR_clear_error();

@@ -1,9 +1,11 @@
 #include "gate/gate.h"
 
 #include <errno.h>
+#include <malloc.h>
 #include <string.h>
 #include <sys/socket.h>
 
+#include "base/buf.h"
 #include "base/clock.h"
 #include "base/fd.h"
 #include "base/log.h"
@@ -13,6 +15,8 @@
 
 #define TURN_ACCEPTS 32
 #define ACCEPT_AGAIN_NS (100 * CLOCK_MS)
+/* Longer than a program waits between two connections, as a rule. */
+#define REST_NS CLOCK_SEC
 
 const struct scrub_set *gate_scrub_set(struct gate *g, uint64_t secrets)
 {
@@ -33,6 +37,19 @@ const struct scrub_set *gate_scrub_set(struct gate *g, uint64_t secrets)
 	g->scrub[i].set = scrub_set_new(g->vault, secrets);
 	g->scrub_count++;
 	return g->scrub[i].set;
+}
+
+static void on_rest(struct loop_timer *timer)
+{
+	(void)timer;
+	buf_trim();
+	/* Freed blocks between others: thousands of sandboxes at rest would pay for them. */
+	(void)malloc_trim(0);
+}
+
+void gate_rest(struct gate *g)
+{
+	loop_timer_set(g->loop, &g->rest, REST_NS, on_rest);
 }
 
 /* --- connections ---------------------------------------------------------------------------- */
@@ -151,7 +168,9 @@ static void gate_free(struct gate *g)
 	proxies_done(&g->proxies);
 	rules_done(&g->rules);
 	free(g->opened);
+	sessions_free(g->sessions);
 	loop_timer_cancel(&g->accept_again);
+	loop_timer_cancel(&g->rest);
 	loop_io_del(&g->control_io);
 	for (size_t i = 0; i < array_len(g->tcp_io); i++) {
 		loop_io_del(&g->tcp_io[i]);
@@ -180,6 +199,8 @@ int gate_run(const struct gate_setup *setup)
 	g->vault = vault_new();
 	g->names = names_new();
 	g->resolve = resolve_new(g->loop, setup->resolver);
+	g->sessions = sessions_new();
+	flow_keep_sessions(setup->client_ctx);
 	audit_init(&g->audit, g->loop, setup->control);
 	int r = watch_all(g);
 	if (r < 0)

@@ -16,6 +16,7 @@
 #include "gate/proxy.h"
 #include "gate/resolve.h"
 #include "gate/scrub.h"
+#include "gate/sessions.h"
 #include "gate/vault.h"
 #include "loop/loop.h"
 #include "policy/rules.h"
@@ -39,6 +40,7 @@ struct gate {
 	struct loop_io tcp_io[2];
 	struct loop_io dns_io[2];
 	struct loop_timer accept_again;
+	struct loop_timer rest; /* armed when the last connection has ended */
 	bool configured;
 
 	struct rules rules;
@@ -54,6 +56,7 @@ struct gate {
 	size_t scrub_count;
 	struct names *names;
 	struct resolve *resolve;
+	struct sessions *sessions;
 	struct audit audit;
 	struct list flows; /* struct flow */
 	unsigned flow_count;
@@ -65,6 +68,9 @@ int gate_run(const struct gate_setup *setup);
 /* What has to be taken out of answers to connections with these secrets; NULL when secrets is 0.
  * Belongs to the gate. */
 const struct scrub_set *gate_scrub_set(struct gate *g, uint64_t secrets);
+
+/* The last connection has ended: what it leaves of freed memory goes back soon. */
+void gate_rest(struct gate *g);
 
 /* control.c: what the daemon says. -ENOTCONN when it is gone, -EPROTO when it makes no sense. */
 int control_read(struct gate *g);

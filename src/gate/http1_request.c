@@ -162,9 +162,7 @@ static int put_fields(
 	int r = 0;
 
 	buf_init(&value, HTTP1_HEAD_OUT_MAX);
-	/* Growing would leave pieces of secrets behind in freed memory. */
-	if (f->x.params.secrets)
-		(void)buf_reserve(&value, HTTP1_REQUEST_HEAD_MAX, NULL);
+	value.wipe = f->x.params.secrets != 0;
 	for (size_t i = 0; i < req->header_count && r == 0; i++) {
 		const struct http1_header *h = &req->headers[i];
 
@@ -175,8 +173,6 @@ static int put_fields(
 		else
 			r = http1_put_field(out, h->name, h->value);
 	}
-	if (value.base)
-		mem_wipe(value.base, value.cap);
 	buf_done(&value);
 	return r;
 }
@@ -206,9 +202,7 @@ static bool write_head(
 	int r;
 
 	buf_init(&out, HTTP1_HEAD_OUT_MAX);
-	/* As in put_fields(). */
-	if (f->x.params.secrets)
-		(void)buf_reserve(&out, 2 * HTTP1_REQUEST_HEAD_MAX, NULL);
+	out.wipe = f->x.params.secrets != 0;
 	r = put_line(f, req, &out);
 	if (r == 0)
 		r = put_host(&f->x.params, &out);
@@ -218,8 +212,6 @@ static bool write_head(
 		r = put_framing(f, req, &out);
 	if (r == 0)
 		http1_flow_send_up(f, buf_data(&out), out.len);
-	if (out.base)
-		mem_wipe(out.base, out.cap);
 	buf_done(&out);
 	if (r == -EINVAL)
 		refuse(ret, EXCHANGE_SECRET,

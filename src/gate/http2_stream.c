@@ -11,6 +11,8 @@
 #include "gate/http2_priv.h"
 
 #define REFUSAL_BODY_MAX 4096
+/* A frame of it fills a record of TLS; one more byte would take a second record. */
+#define DATA_MAX ((size_t)16384 - 9)
 /* What scrubbing may add to the answer's lead: a slice, and what a scrubber has held back. */
 #define DOWN_MAX (HTTP2_ANSWER_AHEAD + 1024 * 1024)
 
@@ -41,6 +43,8 @@ ssize_t http2_pipe_read(struct http2_pipe *p, nghttp2_session *session, int32_t 
 {
 	size_t n = p->data.len < max ? p->data.len : max;
 
+	if (n > DATA_MAX)
+		n = DATA_MAX;
 	if (n > 0) {
 		memcpy(out, buf_data(&p->data), n);
 		buf_consume(&p->data, n);

@@ -1,8 +1,8 @@
 /*
- * Without TLS a leg is its stream. With TLS the stream's bytes go through memory BIOs: what came in
- * is handed to the SSL object, plain text is read from it into `plain`, what it wants to send is
- * written to the stream. turn() does as much of that as there is room for, and is called whenever
- * something may have changed.
+ * Without TLS a leg is its stream. With TLS the SSL object takes the stream's received bytes and
+ * queues what it wants to send through a BIO that copies once; plain text is read from it into
+ * `plain`. turn() does as much of that as there is room for, and is called whenever something may
+ * have changed.
  *
  * Callbacks of the owner may free the leg: each goes through a call that tells, and after a false
  * from it the leg must not be touched.
@@ -41,6 +41,7 @@ struct leg {
 	bool notified; /* close_notify has come */
 	bool reported;
 	bool abort;
+	int out_err;    /* of what the SSL object has sent, see sent() */
 	int err;        /* why it ended */
 	bool dead;      /* freed inside a callback */
 	unsigned calls; /* callbacks on the stack */
@@ -95,31 +96,81 @@ static void note_tls_error(struct leg *l)
 	ERR_clear_error();
 }
 
-/* Passes on what the SSL object wants to send. */
-static int send_pending(struct leg *l)
+/* Bytes leave together at the end of the turn: the head and the body of an answer, or records, in
+ * one system call and one wake-up of the peer. */
+static int queue(struct leg *l, const void *data, size_t len)
 {
-	BIO *out = SSL_get_wbio(l->ssl);
-	char *data = NULL;
-	long len = BIO_get_mem_data(out, &data);
-	int r = 0;
+	uint8_t *room = stream_reserve(&l->stream, len);
 
-	if (len > 0) {
-		r = stream_write(&l->stream, data, (size_t)len);
-		(void)BIO_reset(out);
-	}
-	return r;
+	if (room == NULL)
+		return stream_write(&l->stream, data, len); /* says why not */
+	memcpy(room, data, len);
+	return stream_commit(&l->stream, len);
 }
 
-/* Hands over received bytes. Whether there were any. */
-static bool take_received(struct leg *l)
+static int bio_read(BIO *bio, char *data, int len)
 {
+	struct leg *l = BIO_get_data(bio);
 	struct buf *in = &l->stream.in;
-	size_t n = in->len < RECORD_MAX ? in->len : RECORD_MAX;
+	size_t n = in->len < (size_t)len ? in->len : (size_t)len;
 
-	if (n == 0 || BIO_write(SSL_get_rbio(l->ssl), buf_data(in), (int)n) != (int)n)
-		return false;
+	BIO_clear_retry_flags(bio);
+	if (n == 0) {
+		BIO_set_retry_read(bio);
+		return -1;
+	}
+	memcpy(data, buf_data(in), n);
 	buf_consume(in, n);
-	return true;
+	return (int)n;
+}
+
+/* The SSL object's state goes on as if all were sent: what became of it, sent() says. */
+static int bio_write(BIO *bio, const char *data, int len)
+{
+	struct leg *l = BIO_get_data(bio);
+
+	BIO_clear_retry_flags(bio);
+	if (l->out_err == 0)
+		l->out_err = queue(l, data, (size_t)len);
+	return len;
+}
+
+static long bio_ctrl(BIO *bio, int what, long number, void *data)
+{
+	(void)bio;
+	(void)number;
+	(void)data;
+	return what == BIO_CTRL_FLUSH;
+}
+
+static BIO *bio_new(struct leg *l)
+{
+	static BIO_METHOD *method;
+	BIO *bio;
+
+	if (method == NULL) {
+		method = BIO_meth_new(BIO_get_new_index() | BIO_TYPE_SOURCE_SINK, "leg");
+		if (method == NULL)
+			return NULL;
+		(void)BIO_meth_set_read(method, bio_read);
+		(void)BIO_meth_set_write(method, bio_write);
+		(void)BIO_meth_set_ctrl(method, bio_ctrl);
+	}
+	bio = BIO_new(method);
+	if (bio == NULL)
+		return NULL;
+	BIO_set_data(bio, l);
+	BIO_set_init(bio, 1);
+	return bio;
+}
+
+/* What became of the bytes that the SSL object has sent since the last time. */
+static int sent(struct leg *l)
+{
+	int r = l->out_err;
+
+	l->out_err = 0;
+	return r;
 }
 
 enum progress { PROGRESS_MADE, PROGRESS_STARVED, PROGRESS_OVER };
@@ -135,8 +186,7 @@ static enum progress judge(struct leg *l, int result)
 		end(l, 0);
 		return PROGRESS_OVER;
 	default:
-		note_tls_error(l);
-		(void)send_pending(l); /* the alert */
+		note_tls_error(l); /* its alert is queued */
 		end(l, -EPROTO);
 		return PROGRESS_OVER;
 	}
@@ -151,7 +201,6 @@ static enum progress shake(struct leg *l, bool *ret_gone)
 	if (n != 1)
 		return judge(l, n);
 	l->opened = true;
-	(void)send_pending(l);
 	*ret_gone = !call(l, l->ops->on_open);
 	return PROGRESS_MADE;
 }
@@ -187,9 +236,7 @@ static bool turn(struct leg *l)
 
 		if (gone)
 			return false;
-		if (send_pending(l) < 0)
-			break;
-		if (p == PROGRESS_OVER || (p == PROGRESS_STARVED && !take_received(l)))
+		if (sent(l) < 0 || p != PROGRESS_MADE)
 			break;
 	}
 	if (l->plain.len == 0)
@@ -263,19 +310,13 @@ static void on_deferred(struct loop_defer *defer)
 
 /* --- life ----------------------------------------------------------------------------------- */
 
-static int attach_bios(SSL *ssl, const void *early, size_t early_len)
+static int attach_bio(struct leg *l)
 {
-	BIO *in = BIO_new(BIO_s_mem());
-	BIO *out = BIO_new(BIO_s_mem());
+	BIO *bio = bio_new(l);
 
-	if (in == NULL || out == NULL) {
-		BIO_free(in);
-		BIO_free(out);
+	if (bio == NULL)
 		return -ENOMEM;
-	}
-	SSL_set_bio(ssl, in, out);
-	if (early_len > 0 && BIO_write(in, early, (int)early_len) != (int)early_len)
-		return -ENOMEM;
+	SSL_set_bio(l->ssl, bio, bio);
 	return 0;
 }
 
@@ -292,8 +333,8 @@ int leg_new(struct loop *loop, int fd, const void *early, size_t early_len, SSL 
 	int r = stream_init(&l->stream, loop, fd, &stream_ops, LEG_IN_MAX, LEG_OUT_HIGH,
 		LEG_OUT_MAX + OUT_SLACK);
 	if (r == 0 && ssl != NULL)
-		r = attach_bios(ssl, early, early_len);
-	else if (r == 0 && early_len > 0)
+		r = attach_bio(l);
+	if (r == 0 && early_len > 0)
 		r = buf_append(&l->stream.in, early, early_len);
 	if (r < 0) {
 		leg_free(l);
@@ -352,7 +393,7 @@ static int write_tls(struct leg *l, const uint8_t *data, size_t len)
 		}
 		data += done;
 		len -= done;
-		r = send_pending(l);
+		r = sent(l);
 	}
 	return r;
 }
@@ -367,7 +408,7 @@ int leg_write(struct leg *l, const void *data, size_t len)
 		return -ENOBUFS;
 	if (l->ssl != NULL)
 		return write_tls(l, data, len);
-	return stream_write(&l->stream, data, len);
+	return len > 0 ? queue(l, data, len) : 0;
 }
 
 bool leg_congested(const struct leg *l)
@@ -396,7 +437,6 @@ void leg_close_after_flush(struct leg *l)
 	if (l->ssl != NULL && l->opened && !l->ended) {
 		ERR_clear_error();
 		(void)SSL_shutdown(l->ssl);
-		(void)send_pending(l);
 	}
 	l->closing = true;
 	/* A stream that has ended already says so no more. */

@@ -130,6 +130,20 @@ def test_sni_and_host_must_agree_where_tls_is_opened(box, gated):
     assert "host-mismatch" in out and out.endswith("403")
 
 
+# --- sessions -----------------------------------------------------------------------------------
+
+
+def test_sessions_with_a_host_are_resumed_for_that_name_only(gated, world):
+    """Both names are one server, which would take the session of either for the other."""
+    with make(gated, ["*.api.test", "api.test"], secrets=SECRETS) as rpc:
+        for host in ("api.test", "api.test", "www.api.test", "www.api.test"):
+            assert rpc.sh(f'curl -sS -H "X-Key: $TOKEN" https://{host}/session').startswith("hello")
+    gated.discard(rpc.sandbox_id)
+    seen = world.requests(path="/session")
+    assert [s["resumed"] for s in seen] == [False, True, False, True]
+    assert all(world.header(s, "x-key") == [TOKEN] for s in seen)
+
+
 # --- trust --------------------------------------------------------------------------------------
 
 CLIENTS = {

@@ -129,7 +129,8 @@ class Handler(http.server.BaseHTTPRequestHandler):
         query = dict(urllib.parse.parse_qsl(url.query))
         body = self._body()
         seen = {"server": self.server.label, "method": self.command, "path": self.path, "host": self.headers.get("host"),
-                "headers": [(k.lower(), v) for k, v in self.headers.items()], "body": body, "peer": self.client_address}
+                "headers": [(k.lower(), v) for k, v in self.headers.items()], "body": body, "peer": self.client_address,
+                "resumed": getattr(self.connection, "session_reused", None)}
         self.server.world.seen.append(seen)
         route = getattr(self, "do_" + url.path.strip("/").replace("-", "_").split("/")[0], None)
         if route:
