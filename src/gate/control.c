@@ -5,7 +5,7 @@
 #include "base/fd.h"
 #include "base/log.h"
 #include "base/mem.h"
-#include "gate/flow.h"
+#include "gate/flow/flow.h"
 #include "gate/gate.h"
 #include "rpc/pack.h"
 

@@ -10,8 +10,8 @@
 #include "base/fd.h"
 #include "base/log.h"
 #include "base/mem.h"
-#include "gate/flow.h"
-#include "gate/refuse.h"
+#include "gate/flow/flow.h"
+#include "gate/flow/refuse.h"
 
 #define TURN_ACCEPTS 32
 #define ACCEPT_AGAIN_NS (100 * CLOCK_MS)

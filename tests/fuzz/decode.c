@@ -8,7 +8,7 @@
 
 #include "base/mem.h"
 #include "check.h"
-#include "gate/decode.h"
+#include "gate/secrets/decode.h"
 
 #define SIZE_MAX_HERE 65536
 #define OUT_MAX ((size_t)128 * 1024 * 1024)

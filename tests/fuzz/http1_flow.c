@@ -15,7 +15,7 @@
 #include "base/fd.h"
 #include "base/mem.h"
 #include "check.h"
-#include "gate/http1_flow.h"
+#include "gate/http/http1_flow.h"
 #include "wire/http1.h"
 
 #define SECRET "s3cr3t/value"

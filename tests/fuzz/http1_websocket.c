@@ -9,7 +9,7 @@
 
 #include "base/mem.h"
 #include "check.h"
-#include "gate/http1_websocket.h"
+#include "gate/http/http1_websocket.h"
 
 #define SECRET "s3cr3t/value"
 #define PLACEHOLDER \

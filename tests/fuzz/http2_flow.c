@@ -13,8 +13,8 @@
 
 #include "base/mem.h"
 #include "check.h"
-#include "gate/http2_flow.h"
-#include "gate/http2_priv.h"
+#include "gate/http/http2_flow.h"
+#include "gate/http/http2_priv.h"
 
 #define INPUT_MAX ((size_t)64 * 1024)
 #define TURNS 60

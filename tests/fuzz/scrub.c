@@ -9,7 +9,7 @@
 
 #include "base/mem.h"
 #include "check.h"
-#include "gate/scrub.h"
+#include "gate/secrets/scrub.h"
 #include "wire/base64.h"
 
 #define HEAD 6

@@ -10,7 +10,7 @@
 
 #include "base/mem.h"
 #include "check.h"
-#include "gate/vault.h"
+#include "gate/secrets/vault.h"
 
 #define SIZE_MAX_HERE 4096
 #define OUT_MAX ((size_t)1024 * 1024)

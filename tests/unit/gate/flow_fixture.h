@@ -18,7 +18,7 @@
 
 #include "base/fd.h"
 #include "base/mem.h"
-#include "gate/exchange.h"
+#include "gate/http/exchange.h"
 
 #define SECRET "s3cr3t/value+0123456789"
 #define PLACEHOLDER \

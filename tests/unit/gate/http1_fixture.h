@@ -3,7 +3,7 @@
 
 #include "flow_fixture.h"
 
-#include "gate/http1_flow.h"
+#include "gate/http/http1_flow.h"
 
 /* What the gate writes for "GET / HTTP/1.1" with nothing but Host. */
 #define ASK "GET / HTTP/1.1\r\nHost: a.example\r\n"

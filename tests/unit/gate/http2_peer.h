@@ -19,8 +19,8 @@
 #include "base/buf.h"
 #include "base/fd.h"
 #include "base/mem.h"
-#include "gate/http2_flow.h"
-#include "gate/http2_priv.h"
+#include "gate/http/http2_flow.h"
+#include "gate/http/http2_priv.h"
 #include "wire/turns.h"
 
 #define PEER_STREAMS 1024

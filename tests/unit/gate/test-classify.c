@@ -3,7 +3,7 @@
 #include <string.h>
 
 #include "base/mem.h"
-#include "gate/classify.h"
+#include "gate/flow/classify.h"
 
 static enum traffic of(const char *text, bool waited)
 {

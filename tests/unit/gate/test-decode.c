@@ -10,7 +10,7 @@
 #include <zstd.h>
 
 #include "base/mem.h"
-#include "gate/decode.h"
+#include "gate/secrets/decode.h"
 
 #define OUT_MAX ((size_t)64 * 1024 * 1024)
 

@@ -5,7 +5,7 @@
 #include <string.h>
 
 #include "base/mem.h"
-#include "gate/exchange.h"
+#include "gate/http/exchange.h"
 
 /* --- hosts ------------------------------------------------------------------------------------ */
 

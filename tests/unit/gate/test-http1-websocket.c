@@ -6,7 +6,7 @@
 #include <string.h>
 
 #include "base/mem.h"
-#include "gate/http1_websocket.h"
+#include "gate/http/http1_websocket.h"
 #include "wire/websocket.h"
 #include "wire/ws_mask.h"
 

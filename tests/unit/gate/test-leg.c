@@ -13,8 +13,8 @@
 #include "base/clock.h"
 #include "base/fd.h"
 #include "base/mem.h"
-#include "gate/authority.h"
-#include "gate/leg.h"
+#include "gate/tls/authority.h"
+#include "gate/tls/leg.h"
 
 #define BULK ((size_t)3 * 1024 * 1024)
 

@@ -3,7 +3,7 @@
 #include <stdio.h>
 #include <string.h>
 
-#include "gate/names.h"
+#include "gate/net/names.h"
 
 static struct address of(const uint8_t v4[4])
 {

@@ -4,7 +4,7 @@
 #include <string.h>
 
 #include "base/mem.h"
-#include "gate/proxy.h"
+#include "gate/net/proxy.h"
 
 static void test_parse(void **state)
 {

@@ -8,7 +8,7 @@
 #include "base/clock.h"
 #include "base/fd.h"
 #include "base/mem.h"
-#include "gate/relay.h"
+#include "gate/flow/relay.h"
 
 static struct loop *loop;
 static struct relay *relay;

@@ -7,7 +7,7 @@
 #include <string.h>
 
 #include "base/mem.h"
-#include "gate/scrub.h"
+#include "gate/secrets/scrub.h"
 #include "wire/base64.h"
 
 #define OUT_MAX ((size_t)4 * 1024 * 1024)

@@ -3,7 +3,7 @@
 #include <stdio.h>
 #include <string.h>
 
-#include "gate/sessions.h"
+#include "gate/tls/sessions.h"
 
 #define NOW (1000 * CLOCK_SEC)
 

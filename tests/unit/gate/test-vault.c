@@ -10,8 +10,8 @@
 #include <unistd.h>
 
 #include "base/mem.h"
-#include "gate/locked.h"
-#include "gate/vault.h"
+#include "gate/secrets/locked.h"
+#include "gate/secrets/vault.h"
 #include "wire/base64.h"
 
 #define OUT_MAX ((size_t)1024 * 1024)
