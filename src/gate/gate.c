@@ -17,6 +17,8 @@
 #define ACCEPT_AGAIN_NS (100 * CLOCK_MS)
 /* Longer than a program waits between two connections, as a rule. */
 #define REST_NS CLOCK_SEC
+/* One that is configured before had its sandbox waiting for it. */
+#define AHEAD_NS (20 * CLOCK_MS)
 
 const struct scrub_set *gate_scrub_set(struct gate *g, uint64_t secrets)
 {
@@ -50,6 +52,17 @@ static void on_rest(struct loop_timer *timer)
 void gate_rest(struct gate *g)
 {
 	loop_timer_set(g->loop, &g->rest, REST_NS, on_rest);
+}
+
+/* A gate that was made ahead waits: meanwhile it makes an authority and throws it away, so that the
+ * pages which that touches are its own by the time a sandbox waits for the real one. */
+static void on_ahead(struct loop_timer *timer)
+{
+	static const char *const hosts[] = {"warm.up"};
+	const struct gate *g = container_of(timer, struct gate, rest);
+
+	if (!g->configured)
+		authority_free(authority_new("warm-up", hosts, array_len(hosts), NULL));
 }
 
 /* --- connections ---------------------------------------------------------------------------- */
@@ -203,10 +216,12 @@ int gate_run(const struct gate_setup *setup)
 	flow_keep_sessions(setup->client_ctx);
 	audit_init(&g->audit, g->loop, setup->control);
 	int r = watch_all(g);
-	if (r < 0)
+	if (r < 0) {
 		log_error("cannot watch the sockets: %s", strerror(-r));
-	else
+	} else {
+		loop_timer_set(g->loop, &g->rest, AHEAD_NS, on_ahead);
 		code = loop_run(g->loop);
+	}
 	gate_free(g);
 	return code;
 }

@@ -40,7 +40,7 @@ struct gate {
 	struct loop_io tcp_io[2];
 	struct loop_io dns_io[2];
 	struct loop_timer accept_again;
-	struct loop_timer rest; /* armed when the last connection has ended */
+	struct loop_timer rest; /* armed at the start, and when the last connection has ended */
 	bool configured;
 
 	struct rules rules;

@@ -20,6 +20,7 @@
 #include "base/log.h"
 #include "base/mem.h"
 #include "gate/mother.h"
+#include "gate/tls/authority.h"
 
 #define HOST_CA_DEFAULT "/etc/ssl/certs/ca-certificates.crt"
 
@@ -146,17 +147,18 @@ static SSL_CTX *make_client_context(const struct options *o)
 	return NULL;
 }
 
-/* Everything that OpenSSL would look for in files when it is first used, so that gates find it
- * done: the providers, the random generator, a connection's tables. */
+/* Everything that OpenSSL does when something is first used, so that gates find it done: providers,
+ * tables, the random generator, a connection's state. Nothing of the authority made here is kept.
+ */
 static void warm_up(SSL_CTX *client)
 {
-	SSL *ssl = SSL_new(client);
-	EVP_PKEY *key = EVP_EC_gen("P-256");
-	SSL_CTX *server = SSL_CTX_new(TLS_server_method());
+	static const char *const hosts[] = {"warm.up"};
+	struct authority *authority = authority_new("warm-up", hosts, array_len(hosts), NULL);
+	SSL *server = authority != NULL ? authority_accept(authority, hosts[0], "h2") : NULL;
 
-	SSL_CTX_free(server);
-	EVP_PKEY_free(key);
-	SSL_free(ssl);
+	SSL_free(server);
+	authority_free(authority);
+	SSL_free(SSL_new(client));
 	ERR_clear_error();
 }
 

@@ -245,11 +245,23 @@ static int install_bundle(struct agent *agent, const char *ca_pem)
 	return write_bundle(path, host, host_len, ca_pem);
 }
 
+/* To a bundle that is the host's already: much less than writing it once more, and a sandbox that
+ * is being made waits for it. */
+static int add_to_bundle(struct agent *agent, const char *ca_pem)
+{
+	auto_free char *path = mem_printf("%s" BUNDLE, agent->config.root);
+	const struct iovec part = {(void *)(uintptr_t)ca_pem, ca_pem ? strlen(ca_pem) : 0};
+
+	return ca_pem ? system_file_append(path, &part, 1, BUNDLE_MAX) : 0;
+}
+
 static int install(struct agent *agent, const struct rpc_trust *params)
 {
 	const char *root = agent->config.root;
 	const char *old = agent->trust.ca_hash;
-	int r = install_bundle(agent, params->ca_pem);
+	bool ready = agent->trust.host_placed && !old;
+	int r = ready ? add_to_bundle(agent, params->ca_pem)
+		      : install_bundle(agent, params->ca_pem);
 
 	if (r < 0)
 		return r;
@@ -284,7 +296,9 @@ void call_trust(struct agent *agent, uint32_t id, struct rpc_trust *params)
 	free(trust->ca_hash);
 	trust->ca_pem = take_ptr(params->ca_pem);
 	trust->ca_hash = take_ptr(params->ca_hash);
-	trust->active = true;
-	trust_add_environment(trust, &agent->env);
+	if (!params->ahead) {
+		trust->active = true;
+		trust_add_environment(trust, &agent->env);
+	}
 	agent_reply_void(agent, id);
 }

@@ -217,7 +217,8 @@ RPC_SCHEMA(rpc_fetched_schema, struct rpc_fetched,
 RPC_SCHEMA(rpc_trust_schema, struct rpc_trust,
 	STRING(rpc_trust, ca_pem, "caPem", RPC_CA_MAX, .flags = RPC_INTERNAL | RPC_NOT_EMPTY),
 	STRING(rpc_trust, ca_hash, "caHash", RPC_CA_HASH_MAX,
-		.flags = RPC_INTERNAL | RPC_NOT_EMPTY));
+		.flags = RPC_INTERNAL | RPC_NOT_EMPTY),
+	BOOL(rpc_trust, ahead, "ahead", .flags = RPC_INTERNAL));
 
 RPC_SCHEMA(rpc_denial_schema, struct rpc_denial,
 	STRING(rpc_denial, line, "line", RPC_DENIAL_MAX,

@@ -273,6 +273,7 @@ extern const struct rpc_schema rpc_fetched_schema;
 struct rpc_trust {
 	char *ca_pem;  /* NULL: the sandbox has no authority of its own */
 	char *ca_hash; /* eight hex digits, as OpenSSL names files; NULL without ca_pem */
+	bool ahead;    /* the sandbox may come to need it: files only, no variables yet */
 };
 extern const struct rpc_schema rpc_trust_schema;
 

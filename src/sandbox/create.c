@@ -292,10 +292,12 @@ void sandbox_booted(struct sandbox *sb)
 	if (sb->state != SANDBOX_BOOTING)
 		return;
 	sb->state = SANDBOX_SPARE;
-	if (sb->create != NULL)
+	if (sb->create != NULL) {
 		configure(sb);
-	else
-		loop_timer_cancel(&sb->boot_timer);
+		return;
+	}
+	loop_timer_cancel(&sb->boot_timer);
+	network_prepare(sb);
 }
 
 /* A machine nobody has yet: ready first, then one that is on its way. */

@@ -3,6 +3,10 @@
  * and its end.
  *
  *   NONE -> OPENING -> CONFIGURING -> TRUSTING -> OPEN -> ENDED
+ *      `-> AHEAD -> WAITING -^
+ *
+ * While sandboxes with network are being asked for, a spare gets a gate AHEAD, which is WAITING to
+ * be told rules; a create then only has to tell them.
  *
  * ENDED is reached from each of them and left only by a change of the rules, which opens another
  * gate. In OPENING to TRUSTING either the create waits (the sandbox is CONFIGURING) or a change.
@@ -19,6 +23,8 @@
 
 #define EGRESS_CODE "SANDBOX_NETWORK_ERROR"
 #define RETRY_NS (20 * CLOCK_MS)
+/* So long after a create with network the next one is expected. */
+#define EXPECT_NS (60 * CLOCK_SEC)
 
 static const struct egress_ops egress_ops;
 
@@ -93,6 +99,10 @@ static void fail(struct sandbox *sb, const char *why)
 	loop_timer_cancel(&net->limit);
 	loop_timer_cancel(&net->retry);
 	egress_done(&net->egress);
+	if (net->state == NETWORK_WAITING) { /* nobody's: the create will ask for another */
+		net->state = NETWORK_NONE;
+		return;
+	}
 	sandbox_call_drop(&net->trust);
 	net->state = NETWORK_ENDED;
 	sandbox_strings_done(&net->secrets);
@@ -216,15 +226,55 @@ static void ask_again(struct loop_timer *timer)
 	machine_open_gate(sb->machine, on_gate, sb);
 }
 
+/* The gate is there: tells it what it has to know. */
+static void configure_gate(struct sandbox *sb)
+{
+	struct network *net = &sb->network;
+	struct sandbox_options *o = sb->create != NULL ? &sb->create->options : NULL;
+	int r = send_config(sb, o);
+
+	if (o != NULL)
+		sandbox_options_forget_values(o);
+	if (r < 0)
+		fail(sb, r == -E2BIG ? "its rules and secrets are too large" : strerror(-r));
+	else
+		net->state = NETWORK_CONFIGURING;
+}
+
+static void on_trusted_ahead(
+	struct sandbox_call *call, bool failed, const uint8_t *data, size_t len)
+{
+	(void)call;
+	(void)failed; /* then it is done at the create */
+	(void)data;
+	(void)len;
+}
+
+/* A gate for nobody yet. Without it the create takes longer. */
+static void keep_gate(struct sandbox *sb, int fd)
+{
+	struct network *net = &sb->network;
+	const struct rpc_trust params = {.ahead = true};
+
+	net->state = NETWORK_NONE;
+	if (fd < 0 || egress_init(&net->egress, sb->all->params.loop, fd, &egress_ops) < 0)
+		return;
+	net->state = NETWORK_WAITING;
+	(void)sandbox_call(sb, &net->trust, rpc_method_by_id(RPC_TRUST), &params, on_trusted_ahead);
+}
+
 static void on_gate(int fd, const struct error *err, void *data)
 {
 	struct sandbox *sb = data;
 	struct network *net = &sb->network;
-	struct sandbox_options *o = sb->create != NULL ? &sb->create->options : NULL;
 	int r;
 
 	net->asked = false;
-	if (net->state != NETWORK_OPENING) { /* it took too long */
+	if (net->state == NETWORK_AHEAD) {
+		keep_gate(sb, fd);
+		return;
+	}
+	if (net->state != NETWORK_OPENING) { /* it took too long, or is not wanted any more */
 		fd_close(fd);
 		return;
 	}
@@ -236,24 +286,50 @@ static void on_gate(int fd, const struct error *err, void *data)
 		return;
 	}
 	r = egress_init(&net->egress, sb->all->params.loop, fd, &egress_ops);
-	if (r == 0)
-		r = send_config(sb, o);
-	if (o != NULL)
-		sandbox_options_forget_values(o);
 	if (r < 0)
-		fail(sb, r == -E2BIG ? "its rules and secrets are too large" : strerror(-r));
+		fail(sb, strerror(-r));
 	else
-		net->state = NETWORK_CONFIGURING;
+		configure_gate(sb);
 }
 
+void network_prepare(struct sandbox *sb)
+{
+	const struct sandboxes *all = sb->all;
+	struct network *net = &sb->network;
+
+	if (all->networked_at == 0 || loop_now(all->params.loop) - all->networked_at > EXPECT_NS)
+		return;
+	net->state = NETWORK_AHEAD;
+	net->asked = true;
+	machine_open_gate(sb->machine, on_gate, sb);
+}
+
+/* Goes on from whatever was done ahead. */
 static void open_gate(struct sandbox *sb)
 {
 	struct network *net = &sb->network;
+	enum network_state ahead = net->state;
 
 	net->state = NETWORK_OPENING;
-	net->asked = true;
 	loop_timer_set(sb->all->params.loop, &net->limit, EGRESS_ANSWER_NS, on_limit);
-	machine_open_gate(sb->machine, on_gate, sb);
+	/* The answer about the files may still be on its way; the next one comes behind it. */
+	sandbox_call_drop(&net->trust);
+	if (ahead == NETWORK_WAITING) {
+		configure_gate(sb);
+	} else if (ahead != NETWORK_AHEAD) {
+		net->asked = true;
+		machine_open_gate(sb->machine, on_gate, sb);
+	}
+}
+
+/* What was done ahead is not needed. */
+static void forgo_gate(struct sandbox *sb)
+{
+	struct network *net = &sb->network;
+
+	egress_done(&net->egress);
+	sandbox_call_drop(&net->trust);
+	net->state = NETWORK_NONE;
 }
 
 bool network_begin(struct sandbox *sb)
@@ -265,8 +341,10 @@ bool network_begin(struct sandbox *sb)
 	network_choose_rules(sb->all, o, &net->rules);
 	if (net->rules.count == 0) {
 		sandbox_options_forget_values(o);
+		forgo_gate(sb);
 		return false;
 	}
+	sb->all->networked_at = loop_now(sb->all->params.loop);
 	net->secrets.items = mem_zalloc_array(o->secret_count, sizeof(char *));
 	for (; net->secrets.count < o->secret_count; net->secrets.count++)
 		net->secrets.items[net->secrets.count] =
@@ -309,12 +387,18 @@ static void on_applied(struct egress *e, int64_t closed)
 
 static void on_event(struct egress *e, const struct gate_event *event)
 {
-	network_event(of_egress(e), event);
+	struct sandbox *sb = of_egress(e);
+
+	if (sb->network.state == NETWORK_WAITING) /* it has nothing to report on */
+		forgo_gate(sb);
+	else
+		network_event(sb, event);
 }
 
 static void on_dropped(struct egress *e, uint64_t count)
 {
-	network_dropped(of_egress(e), count);
+	if (of_egress(e)->network.state != NETWORK_WAITING)
+		network_dropped(of_egress(e), count);
 }
 
 static const struct egress_ops egress_ops = {
@@ -331,6 +415,8 @@ void sandbox_get_network(const struct sandbox *sb, struct sandbox_network_info *
 {
 	static const char *const names[] = {
 		[NETWORK_NONE] = "none",
+		[NETWORK_AHEAD] = "none",
+		[NETWORK_WAITING] = "none",
 		[NETWORK_OPENING] = "opening",
 		[NETWORK_CONFIGURING] = "opening",
 		[NETWORK_TRUSTING] = "opening",

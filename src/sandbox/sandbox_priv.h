@@ -22,6 +22,8 @@ struct sandbox_oom_verdict {
 
 enum network_state {
 	NETWORK_NONE,        /* no gate yet */
+	NETWORK_AHEAD,       /* nobody's sandbox: the keeper makes a gate for it */
+	NETWORK_WAITING,     /* nobody's sandbox: its gate waits to be told whose it is */
 	NETWORK_OPENING,     /* the keeper makes it */
 	NETWORK_CONFIGURING, /* it is told the rules and secrets */
 	NETWORK_TRUSTING,    /* the agent is told whom to trust */
@@ -108,6 +110,7 @@ struct event_queue {
 struct sandboxes {
 	struct sandboxes_params params;
 	struct list sandboxes; /* every struct sandbox, in any state */
+	uint64_t networked_at; /* last create with network: monotonic ns, 0: none so far */
 	struct table by_id;
 	unsigned spares;   /* MAKING, BOOTING or SPARE and nobody's */
 	unsigned machines; /* not yet reported gone */
@@ -147,6 +150,8 @@ void sandbox_events_done(struct sandboxes *all);
 /* The rules that count for options. */
 void network_choose_rules(
 	const struct sandboxes *all, const struct sandbox_options *o, struct rpc_strings *ret);
+/* A spare: gives it a gate ahead when sandboxes with network are being asked for. */
+void network_prepare(struct sandbox *sb);
 /* While CONFIGURING: opens a gate for sb->create if it has a rule. Calls sandbox_part_ready() or
  * sandbox_start_failed() later. The values of the secrets are forgotten when they are handed over,
  * or at once without a gate. Returns whether there will be a gate. */

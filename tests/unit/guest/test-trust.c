@@ -74,14 +74,14 @@ static int teardown(void **state)
 
 static void trust(struct guest *g, const char *pem, const char *hash)
 {
-	struct rpc_trust params = {(char *)(uintptr_t)pem, (char *)(uintptr_t)hash};
+	struct rpc_trust params = {(char *)(uintptr_t)pem, (char *)(uintptr_t)hash, false};
 
 	guest_ok(g, RPC_TRUST, &params, NULL);
 }
 
 static void trust_fails(struct guest *g, const char *pem, const char *hash, int err)
 {
-	struct rpc_trust params = {(char *)(uintptr_t)pem, (char *)(uintptr_t)hash};
+	struct rpc_trust params = {(char *)(uintptr_t)pem, (char *)(uintptr_t)hash, false};
 
 	guest_fails(g, RPC_TRUST, &params, err, NULL, "trust");
 }
@@ -185,6 +185,26 @@ static void test_again(void **state)
 	assert_false(exists(*state, LOCAL "warren-sandbox.crt"));
 	assert_false(exists(*state, HASHED "warren-sandbox.pem"));
 	assert_false(exists(*state, HASHED "ffff0000.0"));
+}
+
+/* Ahead of a sandbox's create: files only. Then its authority joins what is there. */
+static void test_ahead(void **state)
+{
+	static const char host[] = CERT("aG9zdA==") CERT("Ym90aA==");
+	struct rpc_trust params = {.ahead = true};
+
+	home_write(*state, HOST, host);
+	guest_ok(*state, RPC_TRUST, &params, NULL);
+	check_file(*state, BUNDLE, host);
+	check_variable(*state, "SSL_CERT_FILE", NULL);
+	trust(*state, CERT("b3du"), "01234567");
+	check_file(*state, BUNDLE, CERT("aG9zdA==") CERT("Ym90aA==") CERT("b3du"));
+	check_link(*state, HASHED "01234567.0", "warren-sandbox.pem");
+	check_variable(*state, "SSL_CERT_FILE", IN_SANDBOX);
+	trust(*state, CERT("bmV3"), "89abcdef");
+	check_file(*state, BUNDLE, CERT("aG9zdA==") CERT("Ym90aA==") CERT("bmV3"));
+	trust(*state, NULL, NULL);
+	check_file(*state, BUNDLE, host);
 }
 
 static void test_host_bundle(void **state)
@@ -379,6 +399,7 @@ int main(void)
 		TEST(test_variables_and_configure),
 		TEST(test_own_authority),
 		TEST(test_again),
+		TEST(test_ahead),
 		TEST(test_host_bundle),
 		TEST(test_odd_host_bundle),
 		TEST(test_bad_parameters),
