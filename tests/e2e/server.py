@@ -202,6 +202,12 @@ class Server:
         return {pid for pid in tree_of(self.process.pid)
                 if _read(f"/proc/{pid}/cmdline").split("\0")[0] == "warren-agent"}
 
+    def gates(self):
+        """Host pids of the gates, not of their mother. Spares of a pool may have some, too: count with --pool 0."""
+        tree = tree_of(self.process.pid)
+        return {pid for pid, (name, parent, _) in tree.items()
+                if name == "warren-gate" and tree.get(parent, ("",))[0] == "warren-gate"}
+
     def stop(self, sig=signal.SIGTERM, timeout=30):
         """Ends it; returns the exit status."""
         self.note_tree()

@@ -476,18 +476,10 @@ def test_ipv6_is_refused_or_by_rule(gated):
 # --- the life of a gate --------------------------------------------------------------------------
 
 
-def gates(server):
-    """Pids of the gates (not of their mother)."""
-    tree = tree_of(server.process.pid)
-    mothers = {p for p, (name, parent, _) in tree.items()
-               if name == "warren-gate" and tree.get(parent, ("",))[0] != "warren-gate"}
-    return {p for p, (name, parent, _) in tree.items() if name == "warren-gate" and parent in mothers}
-
-
 def test_one_gate_for_each_sandbox_with_a_user_of_its_own(fresh_server, world):
-    server = fresh_server(*world.flags, wrapper=world.wrapper)
+    server = fresh_server("--pool", "0", *world.flags, wrapper=world.wrapper)
     with make(server, ["api.test"]) as a, make(server, ["other.test"]) as b, server.create({"timeout": "5m"}) as c:
-        found = gates(server)
+        found = server.gates()
         assert len(found) == 2
         status = [open(f"/proc/{p}/status").read() for p in found]
         uids = {re.search(r"^Uid:\s+(\d+)", s, re.M)[1] for s in status}
@@ -500,15 +492,15 @@ def test_one_gate_for_each_sandbox_with_a_user_of_its_own(fresh_server, world):
                 assert subprocess.run(["ls", f"/proc/{p}/root/"], capture_output=True, text=True).stdout == ""
         for rpc in (a, b, c):
             server.delete(rpc.sandbox_id)
-        wait_until(lambda: not gates(server), 10, "the gates to end")
+        wait_until(lambda: not server.gates(), 10, "the gates to end")
 
 
 def test_private_memory_of_an_idle_gate(fresh_server, world):
     if SANITIZED:
         pytest.skip("sanitizers take memory of their own")
-    server = fresh_server(*world.flags, wrapper=world.wrapper)
+    server = fresh_server("--pool", "0", *world.flags, wrapper=world.wrapper)
     with make(server, ["api.test"], secrets={"K": {"hosts": ["api.test"], "value": "a-secret-value"}}) as rpc:
-        (pid,) = gates(server)
+        (pid,) = server.gates()
         text = open(f"/proc/{pid}/smaps_rollup").read()
         private = sum(int(n) for n in re.findall(r"^Private_(?:Clean|Dirty):\s+(\d+) kB", text, re.M))
         assert private < 3 * 1024, text
@@ -516,10 +508,10 @@ def test_private_memory_of_an_idle_gate(fresh_server, world):
 
 
 def test_killed_gate_means_refused_traffic(fresh_server, world):
-    server = fresh_server(*world.flags, wrapper=world.wrapper)
+    server = fresh_server("--pool", "0", *world.flags, wrapper=world.wrapper)
     with make(server, ["api.test"]) as rpc:
         assert b"hello" in curl(rpc, "http://api.test/").out
-        (pid,) = gates(server)
+        (pid,) = server.gates()
         subprocess.run(["kill", "-9", str(pid)], check=True)
         event(server, rpc, "gate-ended")
         began = time.monotonic()
@@ -531,9 +523,9 @@ def test_killed_gate_means_refused_traffic(fresh_server, world):
 
 
 def test_killed_mother_is_replaced(fresh_server, world):
-    server = fresh_server(*world.flags, wrapper=world.wrapper)
+    server = fresh_server("--pool", "0", *world.flags, wrapper=world.wrapper)
     with make(server, ["api.test"]) as rpc:
-        (gate,) = gates(server)
+        (gate,) = server.gates()
         mother = tree_of(server.process.pid)[gate][1]
         subprocess.run(["kill", "-9", str(mother)], check=True)
         event(server, rpc, "gate-ended")

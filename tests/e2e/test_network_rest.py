@@ -312,30 +312,39 @@ def test_no_rules_for_what_has_ended(make, server, http):
                 "SANDBOX_ALREADY_TERMINATED")
 
 
-def gates(server):
-    """Host pids of gates: children of warren-gate that have its name."""
-    found = {}
-    for pid in filter(str.isdigit, os.listdir("/proc")):
-        with contextlib.suppress(OSError):
-            with open(f"/proc/{pid}/stat") as f:
-                parent = f.read().rsplit(")", 1)[1].split()[1]
-            with open(f"/proc/{pid}/comm") as f, open(f"/proc/{parent}/comm") as g:
-                if f.read() == "warren-gate\n" == g.read():
-                    found[int(pid)] = int(parent)
-    return set(found)
+def test_end_of_the_gate_is_the_end_of_the_network(fresh_server):
+    one = fresh_server("--pool", "0")  # spares may have gates, too
+    with one.create({"timeout": "5m", "allow_net": ["a.example"]}) as rpc, one.http() as http:
+        (gate,) = one.gates()
+        os.kill(gate, signal.SIGKILL)
+        wait_event(http, rpc.sandbox_id, "gate-ended")
+        assert network(http, rpc.sandbox_id)["gate"] == "ended"
+        assert not can_fetch(rpc, "a.example")
+        assert rpc.sh("echo alive").strip() == "alive"
+        # And can be had again.
+        assert put(http, rpc.sandbox_id, {"allowNet": ["b.example"]}).json()["gate"] == "open"
 
 
-def test_end_of_the_gate_is_the_end_of_the_network(make, server, http):
-    before = gates(server)
-    rpc = make({"allow_net": ["a.example"]})
-    (gate,) = gates(server) - before
-    os.kill(gate, signal.SIGKILL)
-    wait_event(http, rpc.sandbox_id, "gate-ended")
-    assert network(http, rpc.sandbox_id)["gate"] == "ended"
-    assert not can_fetch(rpc, "a.example")
-    assert rpc.sh("echo alive").strip() == "alive"
-    # And can be had again.
-    assert put(http, rpc.sandbox_id, {"allowNet": ["b.example"]}).json()["gate"] == "open"
+def test_gates_of_spares(fresh_server):
+    """Made ahead for the next create; one that is killed, or not wanted, is nobody's loss."""
+    one = fresh_server("--pool", "1")
+    with one.create({"timeout": "5m", "allow_net": ["a.example"]}) as first:
+        wait_until(lambda: len(one.gates()) == 2, 10, "a gate ahead")
+        with one.create({"timeout": "5m", "allow_net": ["b.example"], "secrets": {"K": {"hosts": ["b.example"], "value": "v-value"}}}) as second:
+            assert PLACEHOLDER.fullmatch(second.sh("echo $K").strip())
+            assert "BEGIN CERTIFICATE" in second.sh("cat /usr/local/share/ca-certificates/warren-sandbox.crt")
+            wait_until(lambda: len(one.gates()) == 3, 10, "a gate ahead")
+            with one.create({"timeout": "5m"}) as third, one.http() as http:
+                assert network(http, third.sandbox_id)["gate"] == "none"
+                assert third.sh("echo [$SSL_CERT_FILE]") == "[]\n"
+                assert not can_fetch(third, "a.example")
+            wait_until(lambda: len(one.gates()) == 3, 10, "another gate ahead")
+            for gate in one.gates():
+                os.kill(gate, signal.SIGKILL)
+            with one.create({"timeout": "5m", "allow_net": ["c.example"]}) as fourth, one.http() as http:
+                assert network(http, fourth.sandbox_id)["gate"] == "open"
+                wait_event(http, first.sandbox_id, "gate-ended")
+                wait_event(http, second.sandbox_id, "gate-ended")
 
 
 def test_default_allows(fresh_server):

@@ -14,7 +14,7 @@ import pytest
 
 from conftest import running
 from server import wait_until
-from test_egress import curl, event, events, gates, make, put_network
+from test_egress import curl, event, events, make, put_network
 from world import World, forms
 
 SECRET = "sk-live/Zm9v+bar=~quux%42\"x\\y"
@@ -283,7 +283,7 @@ def test_websocket(box, world):
 def test_value_is_nowhere(fresh_server, world, tmp_path):
     """Not in the sandbox's memory, disk or environment, not in records, logs and the state folder, not in the daemon."""
     value = "sk-find-me-" + os.urandom(12).hex()
-    server = fresh_server("--log-level", "debug", *world.flags, wrapper=world.wrapper)
+    server = fresh_server("--pool", "0", "--log-level", "debug", *world.flags, wrapper=world.wrapper)
     with make(server, ["api.test"], secrets={"K": {"hosts": ["api.test"], "value": value}}) as rpc:
         assert "***" in rpc.sh('curl -sS -H "Authorization: Bearer $K" https://api.test/echo')
         rpc.sh('curl -sS -u "u:$K" https://api.test/echo > /tmp/answer; sleep 300 > /dev/null 2>&1 &')
@@ -294,7 +294,7 @@ def test_value_is_nowhere(fresh_server, world, tmp_path):
         assert found == ""
         time.sleep(0.5)
         everything = {p for p in map(int, filter(str.isdigit, os.listdir("/proc"))) if p != os.getpid()}
-        allowed = gates(server)
+        allowed = server.gates()
         holders = {}
         for pid in everything - allowed:
             if holds(pid, needles):
@@ -336,9 +336,9 @@ def holds(pid, needles):
 
 
 def test_killed_gate_leaves_no_value(fresh_server, world):
-    server = fresh_server(*world.flags, wrapper=world.wrapper)
+    server = fresh_server("--pool", "0", *world.flags, wrapper=world.wrapper)
     with make(server, ["api.test"], secrets=SECRETS) as rpc:
-        (pid,) = gates(server)
+        (pid,) = server.gates()
         subprocess.run(["kill", "-ABRT", str(pid)], check=True)
         event(server, rpc, "gate-ended")
         pattern = Path("/proc/sys/kernel/core_pattern").read_text().strip()
