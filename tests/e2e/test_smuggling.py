@@ -184,8 +184,8 @@ def judge(case, port):
     if value in case.got:
         return "the secret came back"
     for s in case.seen:
-        rest = json.dumps({**s, "key": "", "raw": re.sub(r"(?i)^(x-key(: |\n))" + SECRET, r"\1", s.get("raw", ""), flags=re.M)})
-        if SECRET in rest or (port != 443 and SECRET in json.dumps(s)):
+        # Its header may have another name by a mutation.
+        if SECRET in json.dumps({**s, "key": "", "raw": ""} if port == 443 else s):
             return "the secret is where it does not belong"
     return None
 
