@@ -5,6 +5,7 @@
  */
 #include "gate/flow/classify.h"
 
+#include <errno.h>
 #include <string.h>
 #include <strings.h>
 
@@ -33,9 +34,11 @@ static bool is_token_char(uint8_t c)
 	       c == '-' || c == '_';
 }
 
+/* White space for one server or another; for Python these are, too, in front of a request. */
 static bool is_blank(uint8_t c)
 {
-	return c == ' ' || c == '\t' || c == '\v' || c == '\f';
+	return c == ' ' || (c >= '\t' && c <= '\f' && c != '\n') || (c >= 0x1c && c <= 0x1f) ||
+	       c == 0x85 || c == 0xa0;
 }
 
 /* "GET ": how requests begin. 1 yes, 0 no, -1 too short to tell. */
@@ -50,34 +53,41 @@ static int begins_like_request(const uint8_t *line, size_t len)
 	return n > 0 && n <= METHOD_MAX && is_blank(line[n]) ? 1 : 0;
 }
 
-/* A whole line: HTTP names itself in it, except for HTTP/0.9. */
+/* A whole line: HTTP names itself in it, except for HTTP/0.9. What stands in front does not matter:
+ * h2o takes any visible bytes for a method, nginx letters without end. */
 static bool is_request_line(const uint8_t *line, size_t len)
 {
-	static const char *const methods[] = {"GET ", "POST ", "HEAD ", "PUT "};
+	static const char *const methods[] = {"GET", "POST", "HEAD", "PUT"};
 
-	if (begins_like_request(line, len) != 1)
-		return false;
-	for (size_t i = 0; i + 5 <= len; i++) {
-		if (strncasecmp((const char *)line + i, "http/", 5) == 0)
+	for (size_t i = 1; i + 5 <= len; i++) {
+		if (is_blank(line[i - 1]) && strncasecmp((const char *)line + i, "http/", 5) == 0)
 			return true;
 	}
 	for (size_t i = 0; i < array_len(methods); i++) {
 		size_t n = strlen(methods[i]);
 
-		if (len > n && strncasecmp((const char *)line, methods[i], n) == 0)
+		if (len > n + 1 && is_blank(line[n]) &&
+			strncasecmp((const char *)line, methods[i], n) == 0)
 			return true;
 	}
 	return false;
 }
 
+/* Empty lines and blanks in front of a request are skipped by many servers. */
+static size_t skip_empty(const uint8_t *data, size_t len)
+{
+	size_t n = 0;
+
+	while (n < len && (data[n] == '\r' || data[n] == '\n' || is_blank(data[n])))
+		n++;
+	return n;
+}
+
 static enum traffic classify_text(const uint8_t *data, size_t len, bool waited)
 {
-	size_t skip = 0;
+	size_t skip = skip_empty(data, len);
 	const uint8_t *end;
 
-	/* Empty lines in front of a request are skipped by many servers. */
-	while (skip < len && (data[skip] == '\r' || data[skip] == '\n'))
-		skip++;
 	data += skip;
 	len -= skip;
 	end = memchr(data, '\n', len);
@@ -112,4 +122,14 @@ enum traffic classify(const uint8_t *data, size_t len, bool waited)
 			return TRAFFIC_UNKNOWN;
 	}
 	return classify_text(data, len, waited);
+}
+
+int classify_late(const uint8_t *data, size_t len)
+{
+	size_t skip = skip_empty(data, len);
+	const uint8_t *end = memchr(data + skip, '\n', len - skip);
+
+	if (end != NULL)
+		return is_request_line(data + skip, (size_t)(end - data) - skip);
+	return len < CLASSIFY_LATE_MAX ? -EAGAIN : 0;
 }

@@ -118,6 +118,10 @@ static void on_relay_done(struct relay *r, int err, void *data)
 
 	f->bytes_up = relay_bytes_up(r);
 	f->bytes_down = relay_bytes_down(r);
+	if (err == -EPROTO)
+		flow_report_denied(f, traffic_name(TRAFFIC_HTTP1),
+			exchange_refusal_code(EXCHANGE_MALFORMED),
+			"an HTTP request that did not begin as one");
 	if (err < 0 && f->reason == NULL)
 		f->reason = err == -ETIMEDOUT ? "timeout" : "reset";
 	flow_end(f);
@@ -144,6 +148,8 @@ static void run_relay(struct flow *f)
 		buf_data(&f->early), f->early.len, vault,
 		tls && f->named ? &named_tls_ops : &relay_ops, f);
 	buf_done(&f->early);
+	if (f->named && f->traffic == TRAFFIC_OTHER)
+		relay_guard(f->relay);
 }
 
 /* --- HTTP ----------------------------------------------------------------------------------- */

@@ -12,6 +12,7 @@
 #include "base/clock.h"
 #include "base/fd.h"
 #include "base/mem.h"
+#include "gate/flow/classify.h"
 
 #define CHUNK ((size_t)64 * 1024)
 #define TURN_CHUNKS 8
@@ -34,6 +35,8 @@ struct relay {
 	struct half halves[2]; /* by source */
 	const struct vault *vault;
 	struct vault_watch watch;
+	bool guarded;
+	struct buf line; /* guarded: what has come from inside so far */
 	const struct relay_ops *ops;
 	void *data;
 	struct loop_defer defer;
@@ -64,6 +67,23 @@ static void end(struct relay *r, int err)
 
 /* --- one direction -------------------------------------------------------------------------- */
 
+/* Before data is passed on. */
+static int guard(struct relay *r, const uint8_t *data, size_t len)
+{
+	int late;
+
+	if (!r->guarded || len == 0)
+		return 0;
+	if (buf_append(&r->line, data, len) < 0)
+		return -ENOMEM;
+	late = classify_late(buf_data(&r->line), r->line.len);
+	if (late == 0) {
+		r->guarded = false;
+		buf_done(&r->line);
+	}
+	return late > 0 ? -EPROTO : 0;
+}
+
 /* 1: something was read (or the end); 0: not now; or a negative errno. */
 static int fill(struct relay *r, enum side from)
 {
@@ -90,7 +110,8 @@ static int fill(struct relay *r, enum side from)
 		if (stray != 0)
 			r->ops->on_stray(r, stray, r->data);
 	}
-	return 1;
+	n = from == CLIENT ? guard(r, room, (size_t)n) : 0;
+	return n < 0 ? (int)n : 1;
 }
 
 /* 1: the buffer is empty; 0: the socket is full; or a negative errno. */
@@ -254,6 +275,8 @@ struct relay *relay_new(struct loop *loop, int client, int upstream, const void 
 	r->inspecting = ops->inspect != NULL;
 	buf_init(&r->halves[CLIENT].data, CHUNK + early_len);
 	buf_init(&r->halves[UPSTREAM].data, 2 * CHUNK);
+	/* It is given up with the piece that makes it too long. */
+	buf_init(&r->line, CLASSIFY_LATE_MAX + CHUNK + early_len);
 	if (early_len > 0) {
 		(void)buf_append(&r->halves[CLIENT].data, early, early_len);
 		r->halves[CLIENT].bytes = early_len;
@@ -266,6 +289,17 @@ struct relay *relay_new(struct loop *loop, int client, int upstream, const void 
 	}
 	loop_defer(loop, &r->defer, on_start);
 	return r;
+}
+
+void relay_guard(struct relay *r)
+{
+	const struct buf *early = &r->halves[CLIENT].data;
+	int n;
+
+	r->guarded = true;
+	n = guard(r, buf_data(early), early->len);
+	if (n < 0)
+		end(r, n);
 }
 
 static void reset(int fd)
@@ -283,6 +317,7 @@ void relay_free(struct relay *r)
 	loop_io_del(&r->upstream_io);
 	loop_defer_cancel(&r->defer);
 	loop_timer_cancel(&r->idle);
+	buf_done(&r->line);
 	for (size_t i = 0; i < array_len(r->fds); i++) {
 		if (!r->ended || r->err < 0)
 			reset(r->fds[i]);

@@ -1,5 +1,7 @@
 #include "unit.h"
 
+#include <errno.h>
+#include <stdlib.h>
 #include <string.h>
 
 #include "base/mem.h"
@@ -14,14 +16,13 @@ static enum traffic of(const char *text, bool waited)
 static void test_requests(void **state)
 {
 	static const char *const texts[] = {
-		"GET / HTTP/1.1\r\n",
-		"get / http/1.1\n",
-		"\r\n\r\nGET / HTTP/1.1\r\n",
+		"GET / HTTP/1.1\r\n", "get / http/1.1\n", "\r\n\r\nGET / HTTP/1.1\r\n",
 		"GET /\r\n", /* HTTP/0.9 */
-		"FOO\t/ HTTP/1.0\r\n",
-		"POST /x HTTP/9.9 junk\r\n",
-		"CONNECT a:1 HTTP/1.1\r\n",
-		"GET  http://a/ HTTP/1.1\r\nHost: a",
+		"FOO\t/ HTTP/1.0\r\n", "POST /x HTTP/9.9 junk\r\n", "CONNECT a:1 HTTP/1.1\r\n",
+		"GET  http://a/ HTTP/1.1\r\nHost: a", " GET / HTTP/1.1\r\n", /* Python */
+		"\r\n\xa0\x1cGET\xa0/x\r\n", "G!T / HTTP/1.1\r\n",           /* h2o */
+		"{\"a\": HTTP/1.1\r\n",
+		"AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA / HTTP/1.1\r\n", /* nginx */
 	};
 
 	for (size_t i = 0; i < array_len(texts); i++)
@@ -38,6 +39,8 @@ static void test_others(void **state)
 		"\x01\x02",
 		"{\"a\":1}",
 		"0011223344556677889900112233445566 x",
+		"{\"a\":\"/http/1\"}\n",
+		"SET http://a/b\r\n",
 	};
 
 	for (size_t i = 0; i < array_len(texts); i++)
@@ -85,6 +88,33 @@ static void test_endless_line(void **state)
 	assert_int_equal(of(text, false), TRAFFIC_HTTP1);
 }
 
+/* What was taken for something else in the middle of a line is looked at until the line is whole.
+ */
+static void test_late_lines(void **state)
+{
+	static const struct {
+		const char *text;
+		int late;
+	} cases[] = {
+		{"GE", -EAGAIN},
+		{"GET / HTTP/1.1\r", -EAGAIN},
+		{"GET / HTTP/1.1\r\n", 1},
+		{"\r\n", -EAGAIN},
+		{"", -EAGAIN},
+		{"\r\n \nX@Y / http/1.0\n", 1},
+		{"EHLO me\r\nGET / HTTP/1.1\r\n", 0},
+	};
+	char *text = mem_zalloc(CLASSIFY_LATE_MAX);
+
+	for (size_t i = 0; i < array_len(cases); i++)
+		assert_int_equal(
+			classify_late((const uint8_t *)cases[i].text, strlen(cases[i].text)),
+			cases[i].late);
+	assert_int_equal(classify_late((uint8_t *)text, CLASSIFY_LATE_MAX - 1), -EAGAIN);
+	assert_int_equal(classify_late((uint8_t *)text, CLASSIFY_LATE_MAX), 0);
+	free(text);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -93,6 +123,7 @@ int main(void)
 		cmocka_unit_test(test_prefixes_wait),
 		cmocka_unit_test(test_tls),
 		cmocka_unit_test(test_endless_line),
+		cmocka_unit_test(test_late_lines),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

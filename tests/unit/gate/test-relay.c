@@ -237,6 +237,45 @@ static void test_inspected_to_the_end(void **state)
 	stop();
 }
 
+/* The end of a request line is not passed on, however its bytes come. */
+static void test_guard(void **state)
+{
+	char c;
+
+	start("GE", NULL);
+	relay_guard(relay);
+	expect(upstream, "GE");
+	assert_int_equal(send(client, "T / HTT", 7, 0), 7);
+	expect(upstream, "T / HTT");
+	assert_int_equal(send(client, "P/1.1\r\nHost: a\r\n\r\n", 18, 0), 18);
+	settle();
+	assert_int_equal(done_count, 1);
+	assert_int_equal(done_err, -EPROTO);
+	assert_true(recv(upstream, &c, 1, 0) < 0);
+	stop();
+
+	start("G! / HTTP/1.1\r\n", NULL);
+	relay_guard(relay);
+	settle();
+	assert_int_equal(done_err, -EPROTO);
+	assert_true(recv(upstream, &c, 1, 0) < 0);
+	stop();
+}
+
+/* After a line that is none, everything passes. */
+static void test_guard_of_others(void **state)
+{
+	start("", NULL);
+	relay_guard(relay);
+	assert_int_equal(send(client, "EHLO", 4, 0), 4);
+	expect(upstream, "EHLO");
+	assert_int_equal(send(client, " me\r\n", 5, 0), 5);
+	expect(upstream, " me\r\n");
+	assert_int_equal(send(client, "GET / HTTP/1.1\r\n", 16, 0), 16);
+	expect(upstream, "GET / HTTP/1.1\r\n");
+	stop();
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -248,6 +287,8 @@ int main(void)
 		cmocka_unit_test(test_inspected),
 		cmocka_unit_test(test_inspected_and_refused),
 		cmocka_unit_test(test_inspected_to_the_end),
+		cmocka_unit_test(test_guard),
+		cmocka_unit_test(test_guard_of_others),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
