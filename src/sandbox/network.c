@@ -279,7 +279,9 @@ static void on_gate(int fd, const struct error *err, void *data)
 		return;
 	}
 	if (fd < 0) {
-		if (err->err == -EAGAIN) /* within the limit */
+		/* Within the limit: there is no mother just now, or a gate that was let go is not
+		 * gone yet. */
+		if (err->err == -EAGAIN || err->err == -EBUSY)
 			loop_timer_set(sb->all->params.loop, &net->retry, RETRY_NS, ask_again);
 		else
 			fail(sb, err->message);
