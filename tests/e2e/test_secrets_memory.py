@@ -12,13 +12,20 @@ import raw
 from test_rest import refused
 
 
+# A sanitizer's map of which bytes may be touched: terabytes, and none of the program's bytes.
+SHADOW = 1 << 36
+
+
 def readable(pid):
     """Ranges of memory of a process that can be read."""
     with open(f"/proc/{pid}/maps") as maps:
         for line in maps:
             span, rights, *rest = line.split()
+            start, end = [int(part, 16) for part in span.split("-")]
+            if end - start > SHADOW:
+                continue
             if rights[0] == "r" and rest[-1] not in ("[vvar]", "[vsyscall]", "[vvar_vclock]"):
-                yield [int(part, 16) for part in span.split("-")]
+                yield start, end
 
 
 def find(pid, needles):
