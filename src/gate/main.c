@@ -3,8 +3,6 @@
  * change ids, and forks a gate for each sandbox that the keeper asks one for.
  */
 #include <errno.h>
-#include <getopt.h>
-#include <limits.h>
 #include <malloc.h>
 #include <signal.h>
 #include <stdio.h>
@@ -16,6 +14,7 @@
 #include <openssl/err.h>
 #include <openssl/ssl.h>
 
+#include "base/args.h"
 #include "base/fd.h"
 #include "base/log.h"
 #include "base/mem.h"
@@ -49,26 +48,15 @@ static const char usage[] =
 	"usage: warren-gate --socket-fd N --resolver-fd N [--host-ca FILE] [--extra-ca FILE]\n"
 	"                   [--log-level LEVEL]\n";
 
-static int parse_fd(const char *text, int *ret)
+static int take_option(void *data, int id, const char *value)
 {
-	char *end;
-	long n;
+	struct options *o = data;
 
-	errno = 0;
-	n = strtol(text, &end, 10);
-	if (errno != 0 || *end != '\0' || n < 3 || n > INT_MAX)
-		return -EINVAL;
-	*ret = (int)n;
-	return fd_set_cloexec(*ret, true);
-}
-
-static int parse_one(struct options *o, int id, const char *value)
-{
 	switch (id) {
 	case OPT_SOCKET:
-		return parse_fd(value, &o->socket_fd);
+		return args_fd(value, &o->socket_fd);
 	case OPT_RESOLVER:
-		return parse_fd(value, &o->resolver_fd);
+		return args_fd(value, &o->resolver_fd);
 	case OPT_HOST_CA:
 		o->host_ca = value;
 		return 0;
@@ -85,19 +73,10 @@ static int parse_one(struct options *o, int id, const char *value)
 /* 0; 1 when help was asked for; or a negative errno, said on standard error. */
 static int parse_options(struct options *o, int argc, char **argv)
 {
-	int id, index = 0;
+	int r = args_read("warren-gate", option_table, OPT_HELP, argc, argv, take_option, o);
 
-	while ((id = getopt_long(argc, argv, "", option_table, &index)) >= 0) {
-		if (id == OPT_HELP)
-			return 1;
-		if (id == '?')
-			return -EINVAL;
-		if (parse_one(o, id, optarg) < 0) {
-			fprintf(stderr, "warren-gate: --%s: bad value '%s'\n",
-				option_table[index].name, optarg);
-			return -EINVAL;
-		}
-	}
+	if (r != 0)
+		return r;
 	if (o->socket_fd < 0 || o->resolver_fd < 0 || optind != argc) {
 		fputs(usage, stderr);
 		return -EINVAL;

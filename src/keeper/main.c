@@ -4,7 +4,6 @@
  */
 #include <errno.h>
 #include <fcntl.h>
-#include <getopt.h>
 #include <inttypes.h>
 #include <limits.h>
 #include <signal.h>
@@ -15,6 +14,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include "base/args.h"
 #include "base/clock.h"
 #include "base/fd.h"
 #include "base/log.h"
@@ -89,18 +89,6 @@ static const char usage[] =
 	"       warren-keeper --sweep --state-dir-fd N\n"
 	"           removes what a killed keeper left behind\n";
 
-static int parse_number(const char *text, uint32_t max, uint32_t *ret)
-{
-	char *end;
-
-	errno = 0;
-	unsigned long long n = strtoull(text, &end, 0);
-	if (errno != 0 || *end != '\0' || *text < '0' || *text > '9' || n > max)
-		return -EINVAL;
-	*ret = (uint32_t)n;
-	return 0;
-}
-
 /* An id beyond the last range would not fit the kernel's signed group range for ping. Below the
  * ranges are the ids of the gates and the resolver, which must not be those of accounts. */
 static int parse_uid_base(const char *text, uint32_t *ret)
@@ -109,29 +97,21 @@ static int parse_uid_base(const char *text, uint32_t *ret)
 	uint32_t min = USERNS_IDS + KEEPER_SLOTS_MAX + 1;
 	uint32_t max = (uint32_t)INT32_MAX - KEEPER_SLOTS_MAX * USERNS_IDS + 1;
 
-	if (parse_number(text, max, &base) < 0 || base < min)
+	if (args_number(text, 0, max, &base) < 0 || base < min)
 		return -EINVAL;
 	*ret = base;
 	return 0;
 }
 
-static int parse_fd(const char *text, int *ret)
+static int take_option(void *data, int id, const char *value)
 {
-	uint32_t n;
+	struct options *o = data;
 
-	if (parse_number(text, INT_MAX, &n) < 0 || n < 3 || fcntl((int)n, F_GETFD) < 0)
-		return -EINVAL;
-	*ret = (int)n;
-	return fd_set_cloexec(*ret, true);
-}
-
-static int parse_one(struct options *o, int id, const char *value)
-{
 	switch (id) {
 	case OPT_SOCKET:
-		return parse_fd(value, &o->socket_fd);
+		return args_fd(value, &o->socket_fd);
 	case OPT_STATE:
-		return parse_fd(value, &o->state_fd);
+		return args_fd(value, &o->state_fd);
 	case OPT_IMAGE:
 		o->image_dir = value;
 		return 0;
@@ -166,19 +146,10 @@ static int parse_one(struct options *o, int id, const char *value)
 /* 0; 1 when help was asked for; or a negative errno, said on standard error. */
 static int parse_options(struct options *o, int argc, char **argv)
 {
-	int id, index = 0;
+	int r = args_read("warren-keeper", option_table, OPT_HELP, argc, argv, take_option, o);
 
-	while ((id = getopt_long(argc, argv, "", option_table, &index)) >= 0) {
-		if (id == OPT_HELP)
-			return 1;
-		if (id == '?')
-			return -EINVAL;
-		if (parse_one(o, id, optarg) < 0) {
-			fprintf(stderr, "warren-keeper: --%s: bad value '%s'\n",
-				option_table[index].name, optarg);
-			return -EINVAL;
-		}
-	}
+	if (r != 0)
+		return r;
 	bool service = o->socket_fd >= 0 && o->image_dir != NULL && o->agent != NULL &&
 		       o->gate != NULL && o->resolver != NULL;
 	if (o->state_fd < 0 || (!o->sweep && !service) || optind != argc) {

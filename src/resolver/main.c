@@ -5,8 +5,6 @@
 #include <arpa/inet.h>
 #include <errno.h>
 #include <fcntl.h>
-#include <getopt.h>
-#include <limits.h>
 #include <malloc.h>
 #include <signal.h>
 #include <stdbool.h>
@@ -17,6 +15,7 @@
 #include <sys/socket.h>
 #include <unistd.h>
 
+#include "base/args.h"
 #include "base/fd.h"
 #include "base/log.h"
 #include "base/mem.h"
@@ -48,31 +47,17 @@ static const char usage[] = "warren-resolver is started by warren-keeper.\n"
 			    "usage: warren-resolver --socket-fd N [--uid UID] [--log-level LEVEL]\n"
 			    "           as root it needs --uid, and becomes that user and group\n";
 
-static int parse_number(const char *text, unsigned long max, unsigned long *ret)
+static int take_option(void *data, int id, const char *value)
 {
-	char *end;
-
-	errno = 0;
-	unsigned long n = strtoul(text, &end, 10);
-	if (errno != 0 || *end != '\0' || *text < '0' || *text > '9' || n > max)
-		return -EINVAL;
-	*ret = n;
-	return 0;
-}
-
-static int parse_one(struct options *o, int id, const char *value)
-{
-	unsigned long n;
+	struct options *o = data;
+	uint32_t n;
 
 	switch (id) {
 	case OPT_SOCKET:
-		if (parse_number(value, INT_MAX, &n) < 0 || n < 3)
-			return -EINVAL;
-		o->socket_fd = (int)n;
-		return fd_set_cloexec(o->socket_fd, true);
+		return args_fd(value, &o->socket_fd);
 	case OPT_UID:
 		/* The highest number means "no change" to the calls that set ids. */
-		if (parse_number(value, UINT32_MAX - 1, &n) < 0 || n == 0)
+		if (args_number(value, 10, UINT32_MAX - 1, &n) < 0 || n == 0)
 			return -EINVAL;
 		o->uid = (uid_t)n;
 		return 0;
@@ -86,19 +71,10 @@ static int parse_one(struct options *o, int id, const char *value)
 /* 0; 1 when help was asked for; or a negative errno, said on standard error. */
 static int parse_options(struct options *o, int argc, char **argv)
 {
-	int id, index = 0;
+	int r = args_read("warren-resolver", option_table, OPT_HELP, argc, argv, take_option, o);
 
-	while ((id = getopt_long(argc, argv, "", option_table, &index)) >= 0) {
-		if (id == OPT_HELP)
-			return 1;
-		if (id == '?')
-			return -EINVAL;
-		if (parse_one(o, id, optarg) < 0) {
-			fprintf(stderr, "warren-resolver: --%s: bad value '%s'\n",
-				option_table[index].name, optarg);
-			return -EINVAL;
-		}
-	}
+	if (r != 0)
+		return r;
 	if (o->socket_fd < 0 || optind != argc) {
 		fputs(usage, stderr);
 		return -EINVAL;
