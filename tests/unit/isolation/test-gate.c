@@ -3,7 +3,7 @@
 
 #include <dirent.h>
 
-#include "host.h"
+#include "fixture.h"
 #include "keeper/request.h"
 #include "stub-mother.h"
 
@@ -12,45 +12,6 @@
 #define RESOLVER_UID (FIRST_GATE_UID - 1)
 #define TRIES 1000
 #define TRY_US 10000
-
-static struct host host;
-static bool possible;
-
-static int begin(void **state)
-{
-	struct error err = {0};
-
-	possible = host_possible();
-	if (!possible)
-		return 0;
-	int r = host_start(&host, &err);
-	if (r < 0)
-		print_error("keeper: %s %s\n", strerror(-r), err.message);
-	return r;
-}
-
-static int finish(void **state)
-{
-	if (possible)
-		host_stop(&host);
-	return 0;
-}
-
-#define need_host() \
-	do { \
-		if (!possible) \
-			skip(); \
-	} while (0)
-
-static char out[65536];
-
-static void must(struct guest *g, const char *command)
-{
-	int status = guest_run(g, 1000, command, out, sizeof(out));
-
-	if (status != 0)
-		fail_msg("'%s': status %#x: %s", command, (unsigned)status, out);
-}
 
 /* --- gates ------------------------------------------------------------------------------------ */
 
@@ -86,7 +47,8 @@ static bool ends(pid_t pid)
 
 static void expect_refused(struct guest *g)
 {
-	must(g, "python3 -c '\n"
+	must(g, 1000,
+		"python3 -c '\n"
 		"import errno, socket\n"
 		"for family, host in ((socket.AF_INET, \"1.1.1.1\"), (socket.AF_INET6, "
 		"\"2600::\")):\n"
@@ -101,7 +63,8 @@ static void expect_refused(struct guest *g)
 
 static void expect_served(struct guest *g)
 {
-	must(g, "python3 -c '\n"
+	must(g, 1000,
+		"python3 -c '\n"
 		"import socket\n"
 		"for family, host, says in ((socket.AF_INET, \"1.1.1.1\", b\"4\"),"
 		" (socket.AF_INET6, \"2600::\", b\"6\")):\n"
@@ -150,9 +113,10 @@ static void test_life(void **state)
 	expect_served(&g);
 
 	/* Killed with connections open. */
-	must(&g, "python3 -c '\nimport socket, time\n"
-		 "s = socket.create_connection((\"1.1.1.1\", 80)); s.recv(9); time.sleep(60)'"
-		 " >/dev/null 2>&1 & sleep 0.3");
+	must(&g, 1000,
+		"python3 -c '\nimport socket, time\n"
+		"s = socket.create_connection((\"1.1.1.1\", 80)); s.recv(9); time.sleep(60)'"
+		" >/dev/null 2>&1 & sleep 0.3");
 	assert_int_equal(kill(second.pid, SIGKILL), 0);
 	assert_true(ends(second.pid));
 	g.gate = fd_close(g.gate);
@@ -282,7 +246,7 @@ static void test_mother_killed(void **state)
 	assert_int_equal(guest_open_gate(&a), 0);
 	assert_int_not_equal(who(&a).mother, info.mother);
 	expect_served(&a);
-	must(&b, "true");
+	must(&b, 1000, "true");
 	assert_true(guest_end(&b));
 	assert_true(guest_start(&b, &host, 256, 64)); /* from the reserve */
 	assert_int_equal(guest_open_gate(&b), 0);
@@ -455,7 +419,7 @@ static void with_trust(const struct host *usual, const char *const *commands, si
 	assert_int_equal(host_start_as(&h, usual, &err), 0);
 	assert_true(guest_start(&g, &h, 256, 64));
 	for (size_t i = 0; i < count; i++)
-		must(&g, commands[i]);
+		must(&g, 1000, commands[i]);
 	assert_int_equal(guest_open_gate(&g), 0);
 	assert_string_equal(who(&g).extra_ca, usual->extra_ca != NULL ? usual->extra_ca : "");
 	assert_true(guest_end(&g));
